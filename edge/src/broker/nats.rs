@@ -1,0 +1,1 @@
+//! Core NATS: fan-out between nodes, at most once.
