@@ -1,0 +1,171 @@
+//! Channel names, namespaces and what clients may do in them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::closed_set::closed_set;
+use crate::Duration;
+
+/// Channel names, namespaces and what clients may do in them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Channel {
+    /// Options of channels whose name has no namespace.
+    pub without_namespace: ChannelOptions,
+    /// Namespaces: the part of a channel's name before the boundary selects its options.
+    #[schemars(extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"]
+    ))]
+    pub namespaces: Vec<ChannelNamespace>,
+    /// How long a stream's position outlives its last publication.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub history_meta_ttl: Duration,
+    /// Format of published data in namespaces that set none.
+    pub publication_data_format: DataFormat,
+    /// Most bytes in the name of a channel that a client subscribes to.
+    #[schemars(range(min = 1))]
+    pub max_length: u32,
+    /// First part of names that always need a subscription token.
+    pub private_prefix: String,
+    /// What separates the namespace from the rest of a name; its first occurrence counts.
+    pub namespace_boundary: String,
+    /// What separates the permitted users from the rest of a name; its last occurrence counts.
+    pub user_boundary: String,
+    /// What separates the permitted users from each other.
+    pub user_separator: String,
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self {
+            without_namespace: ChannelOptions::default(),
+            namespaces: Vec::new(),
+            history_meta_ttl: Duration::from_secs(720 * 3600),
+            publication_data_format: DataFormat::Unset,
+            max_length: 255,
+            private_prefix: "$".to_owned(),
+            namespace_boundary: ":".to_owned(),
+            user_boundary: "#".to_owned(),
+            user_separator: ",".to_owned(),
+        }
+    }
+}
+
+/// A namespace: a name, and the options of the channels in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelNamespace {
+    /// Name of the namespace, at least two letters, digits, dots, hyphens or underscores.
+    #[schemars(regex(pattern = r"^[-a-zA-Z0-9_.]{2,}$"))]
+    pub name: String,
+    /// The options of its channels, at the same level as the name.
+    #[serde(flatten)]
+    pub options: ChannelOptions,
+}
+
+/// What happens in the channels of one namespace, and who may do it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ChannelOptions {
+    /// Keep track of who is subscribed.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub presence: bool,
+    /// Emit an event when a client joins or leaves.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub join_leave: bool,
+    /// Deliver join and leave events to all subscribers, asked for or not.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub force_push_join_leave: bool,
+    /// Most publications kept in a channel's history; needs `history_ttl`, and 0 keeps none.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub history_size: u32,
+    /// How long publications are kept, in whole seconds; needs `history_size`.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub history_ttl: Duration,
+    /// How long a stream's position is kept, in whole seconds; 0 means `channel.history_meta_ttl`.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub history_meta_ttl: Duration,
+    /// Track the position of every subscriber, to notice lost publications.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub force_positioning: bool,
+    /// Let clients ask for the tracking of their position.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_positioning: bool,
+    /// Recover missed publications for every subscriber; needs history.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub force_recovery: bool,
+    /// Let clients ask for the recovery of missed publications.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_recovery: bool,
+    /// What is recovered: all that was missed, or only the latest publication.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub force_recovery_mode: RecoveryMode,
+    /// Let users subscribe without a subscription token.
+    pub allow_subscribe_for_client: bool,
+    /// Let anonymous users subscribe too; works only together with `allow_subscribe_for_client`.
+    pub allow_subscribe_for_anonymous: bool,
+    /// Let users publish.
+    pub allow_publish_for_client: bool,
+    /// Let those publish who are subscribed.
+    pub allow_publish_for_subscriber: bool,
+    /// Extend the permission to publish to anonymous users.
+    pub allow_publish_for_anonymous: bool,
+    /// Let users ask who is subscribed.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_presence_for_client: bool,
+    /// Let subscribers ask who is subscribed.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_presence_for_subscriber: bool,
+    /// Extend the permission to ask who is subscribed to anonymous users.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_presence_for_anonymous: bool,
+    /// Let users read the history.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_history_for_client: bool,
+    /// Let subscribers read the history.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_history_for_subscriber: bool,
+    /// Extend the permission to read the history to anonymous users.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_history_for_anonymous: bool,
+    /// Let the end of a channel's name list the users who may subscribe.
+    pub allow_user_limited_channels: bool,
+    /// Regular expression for the part of a name after the namespace; empty accepts ASCII names.
+    ///
+    /// It may match anywhere in that part: anchor it with `^` and `$` to describe the whole.
+    pub channel_regex: String,
+    /// Format of published data; empty means `channel.publication_data_format`.
+    pub publication_data_format: DataFormat,
+}
+
+/// What recovery brings back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = closed_set)]
+pub enum RecoveryMode {
+    /// As `stream`.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// Every publication that was missed.
+    Stream,
+    /// The latest publication only.
+    Cache,
+}
+
+/// The format that published data must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = closed_set)]
+pub enum DataFormat {
+    /// The global format in a namespace; globally, anything that is not empty.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// Valid JSON.
+    Json,
+    /// A valid JSON object.
+    JsonObject,
+    /// Anything, empty data included.
+    Binary,
+}
