@@ -13,6 +13,7 @@
 
 mod encoding;
 mod json;
+mod protobuf;
 
 pub mod codes;
 pub mod decode;
