@@ -169,31 +169,6 @@ proptest! {
     }
 
     #[test]
-    fn each_truncation_of_a_command_is_an_error(entropy in entropy(), encoding in encoding()) {
-        let command: Command = sample(&entropy, Payloads::Json);
-        let frame = frame(encoding, &[command]);
-        for length in 0..frame.len() {
-            let read: Vec<_> = decode::commands(encoding, &frame[..length]).collect();
-            prop_assert_eq!(read.len(), 1, "cut at {}", length);
-            prop_assert!(read[0].is_err(), "cut at {}", length);
-        }
-    }
-
-    #[test]
-    fn truncated_frame_yields_its_whole_commands(entropy in entropy(), encoding in encoding()) {
-        let (first, second) = entropy.split_at(entropy.len() / 2);
-        let commands: [Command; 2] = [sample(first, Payloads::Json), sample(second, Payloads::Json)];
-        let whole = frame(encoding, &commands);
-        let boundary = frame(encoding, &commands[..1]).len();
-        for length in 0..whole.len() {
-            let read: Vec<_> = decode::commands(encoding, &whole[..length]).collect();
-            let failed = usize::from(length < boundary || length > boundary + encoding.separator().len());
-            prop_assert_eq!(read.iter().filter(|command| command.is_err()).count(), failed, "cut at {}", length);
-            prop_assert_eq!(read.len(), usize::from(length >= boundary) + failed, "cut at {}", length);
-        }
-    }
-
-    #[test]
     fn decoding_can_go_on_from_the_rest(entropy in entropy(), encoding in encoding(), stop in 0..3_usize) {
         let commands: Vec<Command> = entropy
             .chunks(150)
@@ -249,6 +224,36 @@ proptest! {
             written[index] = byte;
             fuzzing::commands_json(&written);
             fuzzing::commands_protobuf(&written);
+        }
+    }
+}
+
+proptest! {
+    // Each case decodes every prefix of its frame.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn each_truncation_of_a_command_is_an_error(entropy in entropy(), encoding in encoding()) {
+        let command: Command = sample(&entropy, Payloads::Json);
+        let frame = frame(encoding, &[command]);
+        for length in 0..frame.len() {
+            let read: Vec<_> = decode::commands(encoding, &frame[..length]).collect();
+            prop_assert_eq!(read.len(), 1, "cut at {}", length);
+            prop_assert!(read[0].is_err(), "cut at {}", length);
+        }
+    }
+
+    #[test]
+    fn truncated_frame_yields_its_whole_commands(entropy in entropy(), encoding in encoding()) {
+        let (first, second) = entropy.split_at(entropy.len() / 2);
+        let commands: [Command; 2] = [sample(first, Payloads::Json), sample(second, Payloads::Json)];
+        let whole = frame(encoding, &commands);
+        let boundary = frame(encoding, &commands[..1]).len();
+        for length in 0..whole.len() {
+            let read: Vec<_> = decode::commands(encoding, &whole[..length]).collect();
+            let failed = usize::from(length < boundary || length > boundary + encoding.separator().len());
+            prop_assert_eq!(read.iter().filter(|command| command.is_err()).count(), failed, "cut at {}", length);
+            prop_assert_eq!(read.len(), usize::from(length >= boundary) + failed, "cut at {}", length);
         }
     }
 }

@@ -182,20 +182,14 @@ fn frames_are_lines_and_one_newline_may_follow() {
 
 #[test]
 fn blank_lines_are_errors_after_the_commands_before_them() {
-    let blank = Err(Malformed::BlankLine);
+    let blank = || Err(Malformed::BlankLine);
     assert_eq!(commands(""), [Err(Malformed::Empty)]);
-    assert_eq!(commands("\n"), [blank.clone()]);
-    assert_eq!(commands("  "), [blank.clone()]);
-    assert_eq!(commands("{\"id\":1}\n\n"), [Ok(1), blank.clone()]);
-    assert_eq!(
-        commands("{\"id\":1}\n  \n{\"id\":2}"),
-        [Ok(1), blank.clone()]
-    );
-    assert_eq!(
-        commands("{\"id\":1}\n\r\n{\"id\":2}"),
-        [Ok(1), blank.clone()]
-    );
-    assert_eq!(commands("{\"id\":1}\n "), [Ok(1), blank]);
+    assert_eq!(commands("\n"), [blank()]);
+    assert_eq!(commands("  "), [blank()]);
+    assert_eq!(commands("{\"id\":1}\n\n"), [Ok(1), blank()]);
+    assert_eq!(commands("{\"id\":1}\n  \n{\"id\":2}"), [Ok(1), blank()]);
+    assert_eq!(commands("{\"id\":1}\n\r\n{\"id\":2}"), [Ok(1), blank()]);
+    assert_eq!(commands("{\"id\":1}\n "), [Ok(1), blank()]);
 }
 
 #[test]

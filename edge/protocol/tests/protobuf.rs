@@ -192,3 +192,41 @@ fn bare_push_has_no_reply_around_it() {
     encode::push(Encoding::Protobuf, &push, &mut out).unwrap();
     assert_eq!(out, b"\x0f\x5a\x0d\x08\xb9\x17\x12\x08shutdown");
 }
+
+#[test]
+fn map_entries_have_their_key_and_value_even_if_empty() {
+    // The JavaScript SDK reads a missing value as `null` and fails on it.
+    let reply = Reply {
+        connect: Some(ConnectResult {
+            subs: [("a".to_owned(), SubscribeResult::default())].into(),
+            ..ConnectResult::default()
+        }),
+        ..Reply::default()
+    };
+    let mut out = Vec::new();
+    encode::reply(Encoding::Protobuf, &reply, &mut out).unwrap();
+    assert_eq!(out, b"\x09\x2a\x07\x32\x05\x0a\x01a\x12\x00");
+    // Without value, as a client may write it, it is the same entry.
+    let read: Vec<_> =
+        decode::replies(Encoding::Protobuf, b"\x07\x2a\x05\x32\x03\x0a\x01a").collect();
+    assert_eq!(read, [Ok(reply)]);
+}
+
+#[test]
+fn map_of_the_wrong_wire_type_is_malformed() {
+    assert!(matches!(
+        commands(b"\x04\x22\x02\x18\x00")[..],
+        [Err(Malformed::Protobuf(_))]
+    ));
+}
+
+#[test]
+fn protobuf_errors_name_the_field_but_not_its_content() {
+    let read = commands(b"\x0a\x22\x08\x0a\x06secre\xff");
+    let [Err(Malformed::Protobuf(error))] = &read[..] else {
+        panic!("{read:?}");
+    };
+    let text = error.to_string();
+    assert!(text.contains("ConnectRequest.token"), "{text}");
+    assert!(!text.contains("secre"), "{text}");
+}

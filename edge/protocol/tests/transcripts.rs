@@ -20,7 +20,10 @@ fn lines(kind: &str) -> Vec<Line> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .map(|line| {
-            let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+            let text = |name: &str| {
+                let value = line.get(name).and_then(Value::as_str);
+                value.unwrap_or_default().to_owned()
+            };
             Line {
                 probe: text("probe"),
                 kind: text("kind"),
