@@ -15,7 +15,7 @@ fn varint(mut number: u64, out: &mut Vec<u8>) {
         out.push((number & 127) as u8 | 128);
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push((number & 127) as u8);
 }
 
 fn key(number: u64, wire_type: u64, out: &mut Vec<u8>) {
