@@ -110,14 +110,14 @@ async fn a_spec_that_the_edge_would_refuse_changes_nothing_and_says_why() -> Res
         namespace.wait_ready(NAME).await?;
         let pods = namespace.wait_edge_pods(NAME, 1, READY_TIME).await?;
         let maps = config_maps(namespace).await?;
-        // Valid for the schema, refused by the edge's own check: the name has the namespace boundary in it.
-        let refused = json!({"config": {"channel": {"namespaces": [{"name": "first:second"}]}}});
+        // A string as the schema wants it, but no regular expression: only the edge's own check can tell.
+        let refused = json!({"config": {"channel": {"namespaces": [{"name": "first", "channel_regex": "[a"}]}}});
         namespace.change_spec(NAME, refused).await?;
         namespace
             .wait_condition(NAME, "ConfigValid", "False", LIVE_TIME)
             .await?;
 
-        let path = "channel.namespaces[0].name";
+        let path = "channel.namespaces[first].channel_regex";
         let (_, message) = namespace.condition(NAME, "ConfigValid").await?;
         ensure!(
             message.contains(path),
