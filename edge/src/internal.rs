@@ -70,7 +70,9 @@ impl Internal {
         let mut router = Router::new();
         if boot.health.enabled {
             let health = boot.health.handler_prefix.trim_end_matches('/').to_owned();
-            router = router.route(&format!("{health}/ready"), get(ready)).route(&health, any(healthy));
+            router = router
+                .route(&format!("{health}/ready"), get(ready))
+                .route(&health, any(healthy));
         }
         if boot.prometheus.enabled {
             router = router.route(&boot.prometheus.handler_prefix, get(scrape));
@@ -109,7 +111,9 @@ async fn node(State(internal): State<Internal>, headers: HeaderMap) -> Response 
     if token.is_empty() {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if given.is_none_or(|given| verify_slices_are_equal(given, token.as_bytes()).is_err()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
@@ -119,7 +123,11 @@ async fn node(State(internal): State<Internal>, headers: HeaderMap) -> Response 
         version: VERSION.to_owned(),
         boot_hash: settings.boot_hash.clone(),
         live_hash: live.hash.clone(),
-        connections: internal.shards.iter().map(|shard| shard.counters.connections.value()).sum(),
+        connections: internal
+            .shards
+            .iter()
+            .map(|shard| shard.counters.connections.value())
+            .sum(),
         draining: internal.draining.load(Ordering::Relaxed),
         broker: internal.services.broker.state(),
     })

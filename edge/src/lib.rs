@@ -2,20 +2,20 @@
 //!
 //! Modules in reading order; ARCHITECTURE.md tells the way of a publication through them.
 
-pub mod config;
-pub mod front;
-pub mod transport;
-pub mod shard;
-pub mod session;
-pub mod services;
+pub mod api;
 pub mod auth;
 pub mod broker;
+pub mod config;
 pub mod control;
-pub mod api;
+pub mod demo;
+pub mod front;
 pub mod internal;
 pub mod metrics;
-pub mod demo;
 pub mod node;
+pub mod services;
+pub mod session;
+pub mod shard;
+pub mod transport;
 
 /// The version in connect replies, the status endpoint and the build metric.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " Tidewire");

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 
 use crate::VERSION;
 use crate::control::Control;
@@ -22,9 +24,18 @@ impl Metrics {
     ///
     /// # Errors
     /// Two metrics have one name.
-    pub fn new(shards: Arc<[Arc<Handle>]>, services: Services, control: Arc<Control>) -> prometheus::Result<Self> {
+    pub fn new(
+        shards: Arc<[Arc<Handle>]>,
+        services: Services,
+        control: Arc<Control>,
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        registry.register(Box::new(NodeCollector { shards, services, control, descs: described()? }))?;
+        registry.register(Box::new(NodeCollector {
+            shards,
+            services,
+            control,
+            descs: described()?,
+        }))?;
         Ok(Self(registry))
     }
 
@@ -43,20 +54,64 @@ impl Metrics {
 type Read = fn(&Counters) -> &Figure;
 
 const GAUGES: &[(&str, &str, Read)] = &[
-    ("centrifugo_node_num_clients", "Authenticated clients.", |it| &it.clients),
-    ("centrifugo_node_num_subscriptions", "Subscriptions.", |it| &it.subscriptions),
-    ("tidewire_connections", "Open client connections, authenticated or not.", |it| &it.connections),
-    ("tidewire_http_connections", "Sockets in HTTP: API calls and unfinished handshakes.", |it| &it.http_connections),
+    (
+        "centrifugo_node_num_clients",
+        "Authenticated clients.",
+        |it| &it.clients,
+    ),
+    (
+        "centrifugo_node_num_subscriptions",
+        "Subscriptions.",
+        |it| &it.subscriptions,
+    ),
+    (
+        "tidewire_connections",
+        "Open client connections, authenticated or not.",
+        |it| &it.connections,
+    ),
+    (
+        "tidewire_http_connections",
+        "Sockets in HTTP: API calls and unfinished handshakes.",
+        |it| &it.http_connections,
+    ),
 ];
 
 const COUNTERS: &[(&str, &str, Read)] = &[
-    ("tidewire_commands_total", "Commands received from clients.", |it| &it.commands),
-    ("tidewire_publications_total", "Publications that reached a shard with a subscriber.", |it| &it.publications),
-    ("tidewire_deliveries_total", "Publications queued to clients.", |it| &it.deliveries),
-    ("tidewire_socket_writes_total", "Vectored writes to client sockets.", |it| &it.writes),
-    ("tidewire_frames_sent_total", "Frames written to client sockets.", |it| &it.frames),
-    ("tidewire_bytes_sent_total", "Bytes written to client sockets.", |it| &it.bytes),
-    ("tidewire_flushes_total", "Wake-ups of the shards' flushers.", |it| &it.flushes),
+    (
+        "tidewire_commands_total",
+        "Commands received from clients.",
+        |it| &it.commands,
+    ),
+    (
+        "tidewire_publications_total",
+        "Publications that reached a shard with a subscriber.",
+        |it| &it.publications,
+    ),
+    (
+        "tidewire_deliveries_total",
+        "Publications queued to clients.",
+        |it| &it.deliveries,
+    ),
+    (
+        "tidewire_socket_writes_total",
+        "Vectored writes to client sockets.",
+        |it| &it.writes,
+    ),
+    (
+        "tidewire_frames_sent_total",
+        "Frames written to client sockets.",
+        |it| &it.frames,
+    ),
+    (
+        "tidewire_bytes_sent_total",
+        "Bytes written to client sockets.",
+        |it| &it.bytes,
+    ),
+    (
+        "tidewire_flushes_total",
+        "Wake-ups of the shards' flushers.",
+        |it| &it.flushes,
+    ),
 ];
 
 #[derive(Debug)]
@@ -91,32 +146,68 @@ impl NodeCollector {
             counter.inc_by(self.sum(*read));
             families.extend(counter.collect());
         }
-        families.extend(gauge("centrifugo_node_num_users", "Users, counted once per shard.", self.sum(|it| &it.users))?);
+        families.extend(gauge(
+            "centrifugo_node_num_users",
+            "Users, counted once per shard.",
+            self.sum(|it| &it.users),
+        )?);
         let channels = self.services.broker.channels() as u64;
-        families.extend(gauge("centrifugo_node_num_channels", "Channels with a subscriber.", channels)?);
-        families.extend(gauge("centrifugo_node_num_nodes", "Nodes of the cluster.", self.control.nodes() as u64)?);
+        families.extend(gauge(
+            "centrifugo_node_num_channels",
+            "Channels with a subscriber.",
+            channels,
+        )?);
+        families.extend(gauge(
+            "centrifugo_node_num_nodes",
+            "Nodes of the cluster.",
+            self.control.nodes() as u64,
+        )?);
         let connected = u64::from(self.services.broker.state().connected);
-        families.extend(gauge("tidewire_broker_connected", "Whether the broker is reachable.", connected)?);
+        families.extend(gauge(
+            "tidewire_broker_connected",
+            "Whether the broker is reachable.",
+            connected,
+        )?);
         let limit = u64::from(self.services.settings.boot.client.connection_limit);
-        families.extend(gauge("centrifugo_node_client_connection_limit", "The limit of clients, 0 = none.", limit)?);
+        families.extend(gauge(
+            "centrifugo_node_client_connection_limit",
+            "The limit of clients, 0 = none.",
+            limit,
+        )?);
         families.extend(build()?);
         families.extend(self.accepted()?);
-        families.extend(self.by_code("centrifugo_client_num_server_disconnects", "Disconnects by the server.", Counters::disconnects)?);
-        families.extend(self.by_code("tidewire_reply_errors_total", "Error replies to clients.", Counters::errors)?);
+        families.extend(self.by_code(
+            "centrifugo_client_num_server_disconnects",
+            "Disconnects by the server.",
+            Counters::disconnects,
+        )?);
+        families.extend(self.by_code(
+            "tidewire_reply_errors_total",
+            "Error replies to clients.",
+            Counters::errors,
+        )?);
         Ok(families)
     }
 
     fn sum(&self, read: Read) -> u64 {
-        self.shards.iter().map(|shard| read(&shard.counters).value()).sum()
+        self.shards
+            .iter()
+            .map(|shard| read(&shard.counters).value())
+            .sum()
     }
 
     fn accepted(&self) -> prometheus::Result<Vec<MetricFamily>> {
-        let opts = Opts::new("centrifugo_client_connections_accepted", "Client connections ever accepted.");
+        let opts = Opts::new(
+            "centrifugo_client_connections_accepted",
+            "Client connections ever accepted.",
+        );
         let vec = IntCounterVec::new(opts, &["transport", "encoding"])?;
         for shard in self.shards.iter() {
             let [json, protobuf] = &shard.counters.accepted;
-            vec.with_label_values(&["websocket", "json"]).inc_by(json.value());
-            vec.with_label_values(&["websocket", "protobuf"]).inc_by(protobuf.value());
+            vec.with_label_values(&["websocket", "json"])
+                .inc_by(json.value());
+            vec.with_label_values(&["websocket", "protobuf"])
+                .inc_by(protobuf.value());
         }
         Ok(vec.collect())
     }
@@ -144,12 +235,20 @@ fn gauge(name: &str, help: &str, value: u64) -> prometheus::Result<Vec<MetricFam
 }
 
 fn build() -> prometheus::Result<Vec<MetricFamily>> {
-    let vec = IntGaugeVec::new(Opts::new("centrifugo_node_build", "The version of this node."), &["version"])?;
+    let vec = IntGaugeVec::new(
+        Opts::new("centrifugo_node_build", "The version of this node."),
+        &["version"],
+    )?;
     vec.with_label_values(&[VERSION]).set(1);
     Ok(vec.collect())
 }
 
 /// The registry wants one description to tell collectors apart.
 fn described() -> prometheus::Result<Vec<Desc>> {
-    Ok(vec![Desc::new("tidewire_node".to_owned(), "Figures of this node.".to_owned(), Vec::new(), std::collections::HashMap::new())?])
+    Ok(vec![Desc::new(
+        "tidewire_node".to_owned(),
+        "Figures of this node.".to_owned(),
+        Vec::new(),
+        std::collections::HashMap::new(),
+    )?])
 }

@@ -1,6 +1,7 @@
 //! The composition root: builds everything, starts the shards, owns shutdown. Nobody imports it.
 
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -49,15 +50,30 @@ impl Listeners {
     pub fn bind(config: &Config) -> anyhow::Result<Self> {
         let server = &config.http_server;
         let open = |address: &str, port: u16, option: &str| {
-            front::bind(address, port)
-                .map_err(|error| anyhow::anyhow!("cannot listen on \"{address}\" port {port} ({option}): {error}"))
+            front::bind(address, port).map_err(|error| {
+                anyhow::anyhow!("cannot listen on \"{address}\" port {port} ({option}): {error}")
+            })
         };
-        let external = open(&server.address, server.port, "http_server.address, http_server.port")?;
-        let internal_address =
-            if server.internal_address.is_empty() { &server.address } else { &server.internal_address };
-        let internal_port = if server.internal_port.is_empty() { server.port } else { server.internal_port.parse()? };
+        let external = open(
+            &server.address,
+            server.port,
+            "http_server.address, http_server.port",
+        )?;
+        let internal_address = if server.internal_address.is_empty() {
+            &server.address
+        } else {
+            &server.internal_address
+        };
+        let internal_port = if server.internal_port.is_empty() {
+            server.port
+        } else {
+            server.internal_port.parse()?
+        };
         if (internal_address, internal_port) == (&server.address, server.port) {
-            return Ok(Self { external, internal: None });
+            return Ok(Self {
+                external,
+                internal: None,
+            });
         }
         let option = "http_server.internal_address, http_server.internal_port";
         let internal = Some(open(internal_address, internal_port, option)?);
@@ -86,13 +102,24 @@ impl Node {
     pub async fn start(loaded: Loaded) -> anyhow::Result<Self> {
         let settings = Arc::new(Settings::new(loaded)?);
         let identity = Arc::new(identity(&settings.boot));
-        let shards: Arc<[Arc<Handle>]> = (0..shard_count()).map(|_| Arc::new(Handle::default())).collect();
-        let inboxes = shards.iter().map(|shard| Arc::new(ShardInbox(Arc::clone(shard))) as Arc<dyn Inbox>);
+        let shards: Arc<[Arc<Handle>]> = (0..shard_count())
+            .map(|_| Arc::new(Handle::default()))
+            .collect();
+        let inboxes = shards
+            .iter()
+            .map(|shard| Arc::new(ShardInbox(Arc::clone(shard))) as Arc<dyn Inbox>);
         let channels = Arc::new(Channels::new(inboxes.collect()));
         let broker = Arc::new(broker(&settings.boot, &identity, channels).await?);
-        let answers = answers::Answers::new(Arc::clone(&identity), Arc::clone(&shards), Arc::clone(&broker));
+        let answers = answers::Answers::new(
+            Arc::clone(&identity),
+            Arc::clone(&shards),
+            Arc::clone(&broker),
+        );
         let control = Arc::new(answers::control(&broker, &identity, Arc::new(answers)));
-        let services = Services { settings: Arc::clone(&settings), broker: Arc::clone(&broker) };
+        let services = Services {
+            settings: Arc::clone(&settings),
+            broker: Arc::clone(&broker),
+        };
         let draining = Arc::new(AtomicBool::new(false));
         let metrics = Metrics::new(Arc::clone(&shards), services.clone(), Arc::clone(&control))?;
         let internal = Internal {
@@ -107,12 +134,31 @@ impl Node {
         let stop_http = CancellationToken::new();
         let mut threads = Vec::new();
         for (id, handle) in shards.iter().enumerate() {
-            let (handle, services, routers) = (Arc::clone(handle), services.clone(), routers.clone());
+            let (handle, services, routers) =
+                (Arc::clone(handle), services.clone(), routers.clone());
             let (stop, stop_http) = (stop.clone(), stop_http.clone());
-            let run = move || run_shard(id, handle, services, routers, stop, stop_http);
-            threads.push(std::thread::Builder::new().name(format!("shard-{id}")).spawn(run)?);
+            let run = move || {
+                run_shard(stop.clone(), || {
+                    let shard = Shard::install(id, handle, services);
+                    shard.start(&stop, routers.serve(Rc::clone(&shard), stop_http));
+                });
+            };
+            threads.push(
+                std::thread::Builder::new()
+                    .name(format!("shard-{id}"))
+                    .spawn(run)?,
+            );
         }
-        Ok(Self { settings, broker, control, shards, threads, draining, stop, stop_http })
+        Ok(Self {
+            settings,
+            broker,
+            control,
+            shards,
+            threads,
+            draining,
+            stop,
+            stop_http,
+        })
     }
 
     /// Serves until `shutdown` resolves, then drains: not ready, wait for load balancers, close every client
@@ -147,17 +193,31 @@ impl Node {
     async fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         let wait = self.settings.boot.tidewire.drain.endpoint_propagation.get();
-        tracing::info!(wait_ms = wait.as_millis(), connections = self.connections(), "draining");
+        tracing::info!(
+            wait_ms = wait.as_millis(),
+            connections = self.connections(),
+            "draining"
+        );
         tokio::time::sleep(wait).await;
         for shard in self.shards.iter() {
-            shard.inbox.post(Event::CloseAll(DisconnectCode::Shutdown.into()));
+            shard
+                .inbox
+                .post(Event::CloseAll(DisconnectCode::Shutdown.into()));
         }
-        let gone = self.wait_until(CLOSE_TIMEOUT, || self.connections() == 0).await;
+        let gone = self
+            .wait_until(CLOSE_TIMEOUT, || self.connections() == 0)
+            .await;
         if !gone {
-            tracing::warn!(connections = self.connections(), "clients did not answer the close frame");
+            tracing::warn!(
+                connections = self.connections(),
+                "clients did not answer the close frame"
+            );
         }
         self.stop_http.cancel();
-        self.wait_until(HTTP_TIMEOUT, || self.sum(|shard| shard.counters.http_connections.value()) == 0).await;
+        self.wait_until(HTTP_TIMEOUT, || {
+            self.sum(|shard| shard.counters.http_connections.value()) == 0
+        })
+        .await;
     }
 
     async fn end(self) -> anyhow::Result<()> {
@@ -167,7 +227,9 @@ impl Node {
         }
         self.stop.cancel();
         for thread in self.threads {
-            thread.join().map_err(|_| anyhow::anyhow!("a shard panicked"))?;
+            thread
+                .join()
+                .map_err(|_panic| anyhow::anyhow!("a shard panicked"))?;
         }
         Ok(())
     }
@@ -211,7 +273,9 @@ impl Inbox for ShardInbox {
 
 /// One shard per core that this process may use, cgroup quota included.
 fn shard_count() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(SHARDS_MAX)
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(SHARDS_MAX)
 }
 
 fn identity(config: &Config) -> Identity {
@@ -221,10 +285,17 @@ fn identity(config: &Config) -> Identity {
     } else {
         config.node.name.clone()
     };
-    Identity { id: Uuid::new_v4().to_string(), name }
+    Identity {
+        id: Uuid::new_v4().to_string(),
+        name,
+    }
 }
 
-async fn broker(config: &Config, identity: &Identity, channels: Arc<Channels>) -> anyhow::Result<Broker> {
+async fn broker(
+    config: &Config,
+    identity: &Identity,
+    channels: Arc<Channels>,
+) -> anyhow::Result<Broker> {
     let options = &config.broker;
     if !options.enabled || options.r#type == BrokerType::Memory {
         return Ok(Broker::Memory(Memory::new(channels)));
@@ -252,7 +323,8 @@ fn routers(
     let mut external = axum::Router::new();
     let mut inner = internal.router();
     if !boot.websocket.disabled {
-        external = external.merge(WebSocketFront::new(services.clone(), Arc::clone(shards))?.router());
+        external =
+            external.merge(WebSocketFront::new(services.clone(), Arc::clone(shards))?.router());
     }
     if boot.tidewire.demo.enabled {
         external = external.merge(front::demo(services.clone()));
@@ -268,29 +340,24 @@ fn routers(
     if single {
         external = external.merge(inner.clone());
     }
-    Ok(Routers { external, internal: inner })
+    Ok(Routers {
+        external,
+        internal: inner,
+    })
 }
 
-fn run_shard(
-    id: usize,
-    handle: Arc<Handle>,
-    services: Services,
-    routers: Routers,
-    stop: CancellationToken,
-    stop_http: CancellationToken,
-) {
-    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "a shard's runtime cannot be built");
-            return;
-        }
-    };
-    runtime.block_on(async move {
-        let shard = Shard::install(id, handle, services);
-        shard.start(&stop, routers.serve(std::rc::Rc::clone(&shard), stop_http));
-        stop.cancelled().await;
-    });
+/// The thread of a shard: its runtime, until `stop`.
+fn run_shard(stop: CancellationToken, start: impl FnOnce()) {
+    match Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+    {
+        Ok(runtime) => runtime.block_on(async move {
+            start();
+            stop.cancelled().await;
+        }),
+        Err(error) => tracing::error!(%error, "a shard's runtime cannot be built"),
+    }
 }
 
 async fn reload_on_hangup(settings: &Settings, sources: &Sources) {

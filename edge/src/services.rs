@@ -23,18 +23,27 @@ impl Services {
     ///
     /// # Errors
     /// The request, for [`Services::answer`].
-    pub fn answer_now(&self, request: Box<Request>, shard: ShardId) -> Result<Answer, Box<Request>> {
+    #[expect(clippy::boxed_local, reason = "it is given back as it came")]
+    pub fn answer_now(
+        &self,
+        request: Box<Request>,
+        shard: ShardId,
+    ) -> Result<Answer, Box<Request>> {
         match *request {
             Request::Verify { token } => Ok(self.verify(&token)),
             Request::Attach { channel } => match self.broker.attach_now(&channel, shard) {
                 Some(position) => Ok(Answer::Attached(Ok(position))),
                 None => Err(Box::new(Request::Attach { channel })),
             },
-            Request::Publish { channel, publication } => match self.broker.publish_now(&channel, *publication) {
+            Request::Publish {
+                channel,
+                publication,
+            } => match self.broker.publish_now(&channel, publication) {
                 Ok(result) => Ok(Answer::Published(result)),
-                Err(publication) => {
-                    Err(Box::new(Request::Publish { channel, publication: Box::new(publication) }))
-                }
+                Err(publication) => Err(Box::new(Request::Publish {
+                    channel,
+                    publication,
+                })),
             },
         }
     }
@@ -43,10 +52,17 @@ impl Services {
     pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
         match *request {
             Request::Verify { token } => self.verify(&token),
-            Request::Attach { channel } => Answer::Attached(self.broker.attach(&channel, shard).await),
-            Request::Publish { channel, publication } => {
-                Answer::Published(self.broker.publish(&channel, *publication, WhenFull::Refuse).await)
+            Request::Attach { channel } => {
+                Answer::Attached(self.broker.attach(&channel, shard).await)
             }
+            Request::Publish {
+                channel,
+                publication,
+            } => Answer::Published(
+                self.broker
+                    .publish(&channel, *publication, WhenFull::Refuse)
+                    .await,
+            ),
         }
     }
 
@@ -59,17 +75,29 @@ impl Services {
         channel: &str,
         publication: Publication,
     ) -> Result<crate::broker::Position, crate::broker::BrokerError> {
-        self.broker.publish(channel, publication, WhenFull::Wait).await
+        self.broker
+            .publish(channel, publication, WhenFull::Wait)
+            .await
     }
 
     fn verify(&self, token: &str) -> Answer {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
-        Answer::Verified(self.settings.live().verifier.verify_connect(token, now).map(Box::new))
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |since| since.as_secs_f64());
+        Answer::Verified(
+            self.settings
+                .live()
+                .verifier
+                .verify_connect(token, now)
+                .map(Box::new),
+        )
     }
 }
 
 /// Seconds since the Unix epoch.
 #[must_use]
 pub fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

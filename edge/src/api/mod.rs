@@ -42,13 +42,19 @@ impl Api {
     #[must_use]
     pub fn new(services: Services, control: Arc<Control>) -> Self {
         let options = Arc::new(services.settings.boot.http_api.clone());
-        Self { services, control, options }
+        Self {
+            services,
+            control,
+            options,
+        }
     }
 
     /// Every method, under `http_api.handler_prefix`.
     pub fn router(self) -> Router {
         let prefix = self.options.handler_prefix.trim_end_matches('/').to_owned();
-        Router::new().route(&format!("{prefix}/{{method}}"), any(handle)).with_state(self)
+        Router::new()
+            .route(&format!("{prefix}/{{method}}"), any(handle))
+            .with_state(self)
     }
 
     /// server-api.md section 2.2.
@@ -60,12 +66,17 @@ impl Api {
         let is_key = |given: &[u8]| !key.is_empty() && verify_slices_are_equal(given, key).is_ok();
         let by_header = match headers.get("x-api-key").filter(|value| !value.is_empty()) {
             Some(given) => is_key(given.as_bytes()),
-            None => headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-                let mut words = value.split_whitespace();
-                let scheme = words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("apikey"));
-                let given = words.next().is_some_and(|given| is_key(given.as_bytes()));
-                scheme && given && words.next().is_none()
-            }),
+            None => headers
+                .get(AUTHORIZATION)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| {
+                    let mut words = value.split_whitespace();
+                    let scheme = words
+                        .next()
+                        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("apikey"));
+                    let given = words.next().is_some_and(|given| is_key(given.as_bytes()));
+                    scheme && given && words.next().is_none()
+                }),
         };
         by_header || query(uri, "api_key").is_some_and(|given| is_key(given.as_bytes()))
     }
@@ -73,7 +84,11 @@ impl Api {
 
 /// The first value of a query parameter, undecoded: keys are URL-safe.
 fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    uri.query()?.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    uri.query()?
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value)
 }
 
 /// One call: path, verb, key, body, method, in this order.
@@ -88,7 +103,10 @@ async fn handle(State(api): State<Api>, Path(method): Path<String>, request: Req
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let transport = api.options.error_mode == ErrorMode::Transport
-        || request.headers().get("x-centrifugo-error-mode").is_some_and(|mode| mode == "transport");
+        || request
+            .headers()
+            .get("x-centrifugo-error-mode")
+            .is_some_and(|mode| mode == "transport");
     let body = match to_bytes(request.into_body(), BODY_MAX).await {
         Ok(body) => body,
         Err(error) => {
@@ -118,7 +136,12 @@ enum Envelope {
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => (status, [(CONTENT_TYPE, "application/json")], Body::from(body)).into_response(),
+        Ok(body) => (
+            status,
+            [(CONTENT_TYPE, "application/json")],
+            Body::from(body),
+        )
+            .into_response(),
         Err(error) => {
             tracing::error!(%error, "an API answer could not be written");
             (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()

@@ -146,14 +146,14 @@ impl Broker {
     pub fn publish_now(
         &self,
         channel: &str,
-        publication: Publication,
-    ) -> Result<Result<Position, BrokerError>, Publication> {
+        publication: Box<Publication>,
+    ) -> Result<Result<Position, BrokerError>, Box<Publication>> {
         match self {
             Self::Memory(broker) => Ok(broker.publish_now(
                 channel,
                 &Arc::new(Published {
                     prev: 0,
-                    publication,
+                    publication: *publication,
                 }),
             )),
             Self::Nats(_) => Err(publication),

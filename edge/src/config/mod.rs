@@ -33,7 +33,11 @@ impl Settings {
     pub fn new(loaded: Loaded) -> Result<Self, regex::Error> {
         let boot = loaded.config.clone();
         let live = Live::new(loaded.config, loaded.live_hash)?;
-        Ok(Self { boot, boot_hash: loaded.boot_hash, live: ArcSwap::from_pointee(live) })
+        Ok(Self {
+            boot,
+            boot_hash: loaded.boot_hash,
+            live: ArcSwap::from_pointee(live),
+        })
     }
 
     /// The current snapshot.
@@ -63,7 +67,12 @@ impl Live {
     pub fn new(config: Config, hash: String) -> Result<Self, regex::Error> {
         let verifier = Verifier::new(&TokenSettings::from(&config.client.token));
         let namespaces = Namespaces::new(&config)?;
-        Ok(Self { config, hash, verifier, namespaces })
+        Ok(Self {
+            config,
+            hash,
+            verifier,
+            namespaces,
+        })
     }
 
     /// The namespace of a channel; `None` if it is unknown.

@@ -53,12 +53,21 @@ pub fn reload(settings: &Settings, sources: &Sources) -> Result<(), ReloadError>
 ///
 /// Kubernetes updates a mounted volume by swapping its `..data` link.
 pub async fn watch(settings: &Settings, sources: &Sources) {
-    let links: Vec<PathBuf> =
-        [&sources.config, &sources.secrets].into_iter().flatten().filter(|path| path.is_dir()).map(|path| path.join("..data")).collect();
+    let links: Vec<PathBuf> = [&sources.config, &sources.secrets]
+        .into_iter()
+        .flatten()
+        .filter(|path| path.is_dir())
+        .map(|path| path.join("..data"))
+        .collect();
     if links.is_empty() {
         return std::future::pending().await;
     }
-    let read = || -> Vec<Option<PathBuf>> { links.iter().map(|link| std::fs::read_link(link).ok()).collect() };
+    let read = || -> Vec<Option<PathBuf>> {
+        links
+            .iter()
+            .map(|link| std::fs::read_link(link).ok())
+            .collect()
+    };
     let mut seen = read();
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,6 +84,9 @@ pub async fn watch(settings: &Settings, sources: &Sources) {
 /// Logs what came of a reload.
 pub fn report(result: Result<(), ReloadError>) {
     if let Err(error) = result {
-        tracing::error!(error = crate::chain(&error), "the running configuration stays");
+        tracing::error!(
+            error = crate::chain(&error),
+            "the running configuration stays"
+        );
     }
 }

@@ -23,16 +23,24 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// The address cannot be parsed or is in use.
 pub fn bind(address: &str, port: u16) -> io::Result<TcpListener> {
     if !address.is_empty() {
-        let ip = address.parse().map_err(|_| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("\"{address}\" is not an IP address"))
+        let ip = address.parse().map_err(|error| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("\"{address}\": {error}"),
+            )
         })?;
         return listen(SocketAddr::new(ip, port));
     }
-    listen(SocketAddr::from(([0_u16; 8], port))).or_else(|_| listen(SocketAddr::from(([0_u8; 4], port))))
+    listen(SocketAddr::from(([0_u16; 8], port)))
+        .or_else(|_| listen(SocketAddr::from(([0_u8; 4], port))))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -47,10 +55,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The listener cannot be registered with the runtime.
-pub async fn accept(listener: TcpListener, kind: Listener, shards: &[Arc<Handle>]) -> io::Result<()> {
+pub async fn accept(
+    listener: TcpListener,
+    kind: Listener,
+    shards: &[Arc<Handle>],
+) -> io::Result<()> {
     // Tokio's own listener would register every socket with this thread's poller first, only to take it out
     // again for its shard.
-    #[expect(deprecated, reason = "the replacement is unsafe to call; a TcpListener owned by the AsyncFd keeps its descriptor")]
+    #[expect(
+        deprecated,
+        reason = "the replacement is unsafe to call; a TcpListener owned by the AsyncFd keeps its descriptor"
+    )]
     let listener = AsyncFd::new(listener)?;
     loop {
         let mut ready = listener.readable().await?;

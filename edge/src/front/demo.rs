@@ -20,12 +20,17 @@ pub fn demo(services: Services) -> Router {
     Router::new()
         .route("/", get(|| async { file("/") }))
         .route(demo::TOKEN_PATH, get(token))
-        .route("/demo/{file}", get(|Path(name): Path<String>| async move { file(&format!("/demo/{name}")) }))
+        .route(
+            "/demo/{file}",
+            get(|Path(name): Path<String>| async move { file(&format!("/demo/{name}")) }),
+        )
         .with_state(services)
 }
 
 fn file(path: &str) -> Response {
-    let Some(asset) = demo::asset(path) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(asset) = demo::asset(path) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
     let headers = [
         (CONTENT_TYPE, asset.content_type),
         (CONTENT_SECURITY_POLICY, demo::CONTENT_SECURITY_POLICY),
@@ -42,7 +47,10 @@ struct Asked {
 
 async fn token(State(services): State<Services>, Query(asked): Query<Asked>) -> Response {
     let Some(user) = demo::user(&asked.user) else {
-        let text = format!("user: write a name of 1 to {} characters\n", demo::NAME_CHARS_MAX);
+        let text = format!(
+            "user: write a name of 1 to {} characters\n",
+            demo::NAME_CHARS_MAX
+        );
         return (StatusCode::BAD_REQUEST, text).into_response();
     };
     let live = services.settings.live();

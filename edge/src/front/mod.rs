@@ -43,14 +43,21 @@ impl Routers {
     /// What a shard does with the sockets it is given.
     pub fn serve(self, shard: Rc<Shard>, stop: CancellationToken) -> impl Fn(Event) + 'static {
         move |event| {
-            let Event::Socket(socket, listener) = event else { return };
+            let Event::Socket(socket, listener) = event else {
+                return;
+            };
             let router = match listener {
                 Listener::External => self.external.clone(),
                 Listener::Internal => self.internal.clone(),
             };
             match TcpStream::from_std(socket) {
                 Ok(socket) => {
-                    tokio::task::spawn_local(serve(Rc::clone(&shard), socket, router, stop.clone()));
+                    tokio::task::spawn_local(serve(
+                        Rc::clone(&shard),
+                        socket,
+                        router,
+                        stop.clone(),
+                    ));
                 }
                 Err(error) => tracing::warn!(%error, "an accepted socket could not be registered"),
             }

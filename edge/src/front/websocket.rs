@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::header::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -33,8 +35,14 @@ impl WebSocketFront {
     /// # Errors
     /// A pattern of `client.allowed_origins` is not a glob.
     pub fn new(services: Services, shards: Arc<[Arc<Handle>]>) -> Result<Self, InvalidPattern> {
-        let origins = Arc::new(AllowedOrigins::new(&services.settings.boot.client.allowed_origins)?);
-        Ok(Self { services, origins, shards })
+        let origins = Arc::new(AllowedOrigins::new(
+            &services.settings.boot.client.allowed_origins,
+        )?);
+        Ok(Self {
+            services,
+            origins,
+            shards,
+        })
     }
 
     /// The route.
@@ -45,7 +53,13 @@ impl WebSocketFront {
 
     fn is_full(&self) -> bool {
         let limit = u64::from(self.services.settings.boot.client.connection_limit);
-        limit > 0 && self.shards.iter().map(|shard| shard.counters.clients.value()).sum::<u64>() >= limit
+        limit > 0
+            && self
+                .shards
+                .iter()
+                .map(|shard| shard.counters.clients.value())
+                .sum::<u64>()
+                >= limit
     }
 }
 
@@ -58,10 +72,17 @@ async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> R
         Ok(upgrade) => upgrade,
         Err(refused) => return (refused.status, refused.body).into_response(),
     };
-    if !front.origins.allows(request.headers().get(ORIGIN).map(HeaderValue::as_bytes)) {
+    if !front
+        .origins
+        .allows(request.headers().get(ORIGIN).map(HeaderValue::as_bytes))
+    {
         return (StatusCode::FORBIDDEN, "Forbidden\n").into_response();
     }
-    let encoding = if upgrade.encoding_protobuf { Encoding::Protobuf } else { Encoding::Json };
+    let encoding = if upgrade.encoding_protobuf {
+        Encoding::Protobuf
+    } else {
+        Encoding::Json
+    };
     tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), encoding));
     switching(&upgrade)
 }
@@ -75,7 +96,10 @@ fn switching(upgrade: &Upgrade) -> Response {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     if let Some(subprotocol) = upgrade.subprotocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(subprotocol),
+        );
     }
     response
 }

@@ -26,8 +26,17 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    pub(super) fn new(identity: Arc<Identity>, shards: Arc<[Arc<Handle>]>, broker: Arc<Broker>) -> Self {
-        Self { identity, shards, broker, started: Instant::now() }
+    pub(super) fn new(
+        identity: Arc<Identity>,
+        shards: Arc<[Arc<Handle>]>,
+        broker: Arc<Broker>,
+    ) -> Self {
+        Self {
+            identity,
+            shards,
+            broker,
+            started: Instant::now(),
+        }
     }
 
     /// Asks every shard; those that have ended do not answer.
@@ -64,7 +73,12 @@ impl Answers {
     }
 
     fn sum(&self, read: fn(&Counters) -> &Figure) -> u32 {
-        count(self.shards.iter().map(|shard| read(&shard.counters).value()).sum())
+        count(
+            self.shards
+                .iter()
+                .map(|shard| read(&shard.counters).value())
+                .sum(),
+        )
     }
 }
 
@@ -76,9 +90,14 @@ impl Answerer for Answers {
                 Question::Channels { pattern } => {
                     let mut all: BTreeMap<String, u32> = BTreeMap::new();
                     for told in self.ask(Ask::Channels).await {
-                        let Told::Channels(channels) = told else { continue };
+                        let Told::Channels(channels) = told else {
+                            continue;
+                        };
                         for (name, clients) in channels {
-                            if pattern.as_ref().is_none_or(|pattern| pattern.matches(&name)) {
+                            if pattern
+                                .as_ref()
+                                .is_none_or(|pattern| pattern.matches(&name))
+                            {
                                 *all.entry(name.to_string()).or_default() += clients;
                             }
                         }
@@ -93,8 +112,11 @@ impl Answerer for Answers {
 
 /// The way to all nodes: over NATS if that is the broker.
 pub(super) fn control(broker: &Broker, identity: &Identity, answers: Arc<Answers>) -> Control {
-    let identity =
-        NodeIdentity { id: identity.id.clone(), name: identity.name.clone(), version: VERSION.to_owned() };
+    let identity = NodeIdentity {
+        id: identity.id.clone(),
+        name: identity.name.clone(),
+        version: VERSION.to_owned(),
+    };
     match broker {
         Broker::Memory(_) => Control::local(identity, answers),
         Broker::Nats(nats) => Control::nats(nats.link(), identity, answers),

@@ -1,7 +1,9 @@
 //! A session's states and what each accepts.
 
 use bytes::Bytes;
-use tidewire_protocol::{ClientInfo, Command, DisconnectCode, Error, ErrorCode, Reply, Request as Wire};
+use tidewire_protocol::{
+    ClientInfo, Command, DisconnectCode, Error, ErrorCode, Reply, Request as Wire,
+};
 use uuid::Uuid;
 
 use super::commands::{connect, publish, refresh, subscribe, unsubscribe};
@@ -38,15 +40,29 @@ pub(super) struct Identity {
 /// A command between its request and its answer.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Connect { id: u32 },
-    Refresh { id: u32 },
-    Subscribe { id: u32, channel: Box<str>, recovering: bool },
-    Publish { id: u32 },
+    Connect {
+        id: u32,
+    },
+    Refresh {
+        id: u32,
+    },
+    Subscribe {
+        id: u32,
+        channel: Box<str>,
+        recovering: bool,
+    },
+    Publish {
+        id: u32,
+    },
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self { client: Uuid::nil(), phase: Phase::New, pending: None }
+        Self {
+            client: Uuid::nil(),
+            phase: Phase::New,
+            pending: None,
+        }
     }
 }
 
@@ -54,7 +70,10 @@ impl Session {
     /// A session with a fresh random client id.
     #[must_use]
     pub fn new() -> Self {
-        Self { client: Uuid::new_v4(), ..Self::default() }
+        Self {
+            client: Uuid::new_v4(),
+            ..Self::default()
+        }
     }
 
     /// Whether `connect` succeeded.
@@ -77,28 +96,48 @@ impl Session {
         let (id, request) = command.into_request();
         match (&self.phase, request) {
             (Phase::New, Wire::Connect(request)) => connect::handle(self, id, request, ctx),
-            (Phase::New | Phase::Closed, _) | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => bad_request(),
+            (Phase::New | Phase::Closed, _) | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => {
+                bad_request()
+            }
             (_, Wire::Subscribe(request)) => subscribe::handle(self, id, request, ctx),
             (_, Wire::Unsubscribe(request)) => unsubscribe::handle(id, &request, ctx),
             (_, Wire::Publish(request)) => publish::handle(self, id, request, ctx),
             (_, Wire::Refresh(request)) => refresh::handle(self, id, request),
-            (_, Wire::Presence(_) | Wire::PresenceStats(_) | Wire::History(_) | Wire::Rpc(_) | Wire::SubRefresh(_)) => {
-                refuse(id, ErrorCode::NotAvailable, ctx)
-            }
+            (
+                _,
+                Wire::Presence(_)
+                | Wire::PresenceStats(_)
+                | Wire::History(_)
+                | Wire::Rpc(_)
+                | Wire::SubRefresh(_),
+            ) => refuse(id, ErrorCode::NotAvailable, ctx),
             (_, Wire::Send(_)) => Step::Close(DisconnectCode::NotAvailable.into()),
         }
     }
 
     /// Finishes the command that waited.
     pub fn resume(&mut self, answer: Answer, ctx: &mut impl Ctx) -> Step {
-        let Some(pending) = self.pending.take() else { return Step::Idle };
+        let Some(pending) = self.pending.take() else {
+            return Step::Idle;
+        };
         match (*pending, answer) {
-            (Pending::Connect { id }, Answer::Verified(claims)) => connect::verified(self, id, claims, ctx),
-            (Pending::Refresh { id }, Answer::Verified(claims)) => refresh::verified(self, id, claims, ctx),
-            (Pending::Subscribe { id, channel, recovering }, Answer::Attached(position)) => {
-                subscribe::attached(id, &channel, recovering, position, ctx)
+            (Pending::Connect { id }, Answer::Verified(claims)) => {
+                connect::verified(self, id, claims, ctx)
             }
-            (Pending::Publish { id }, Answer::Published(position)) => publish::published(id, position, ctx),
+            (Pending::Refresh { id }, Answer::Verified(claims)) => {
+                refresh::verified(self, id, claims, ctx)
+            }
+            (
+                Pending::Subscribe {
+                    id,
+                    channel,
+                    recovering,
+                },
+                Answer::Attached(position),
+            ) => subscribe::attached(id, &channel, recovering, position, ctx),
+            (Pending::Publish { id }, Answer::Published(position)) => {
+                publish::published(id, position, ctx)
+            }
             (pending, answer) => {
                 tracing::error!(?pending, ?answer, "an answer does not fit its command");
                 Step::Close(DisconnectCode::Internal.into())
@@ -112,7 +151,12 @@ impl Session {
             Phase::Ready(identity) => (identity.user.to_string(), identity.info.clone()),
             Phase::New | Phase::Closed => (String::new(), Bytes::new()),
         };
-        ClientInfo { user, client: self.client.to_string(), conn_info, ..ClientInfo::default() }
+        ClientInfo {
+            user,
+            client: self.client.to_string(),
+            conn_info,
+            ..ClientInfo::default()
+        }
     }
 }
 
@@ -123,6 +167,10 @@ pub(super) fn bad_request() -> Step {
 
 /// Answers a command with an error; the session goes on.
 pub(super) fn refuse(id: u32, code: ErrorCode, ctx: &mut impl Ctx) -> Step {
-    ctx.reply(Reply { id, error: Some(Error::from(code)), ..Reply::default() });
+    ctx.reply(Reply {
+        id,
+        error: Some(Error::from(code)),
+        ..Reply::default()
+    });
     Step::Idle
 }

@@ -15,12 +15,18 @@ pub struct Figure(AtomicU64);
 impl Figure {
     /// Adds; no read-modify-write is needed with one writer.
     pub fn add(&self, count: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
     }
 
     /// Subtracts.
     pub fn sub(&self, count: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(count), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).saturating_sub(count),
+            Ordering::Relaxed,
+        );
     }
 
     /// Sets the value.
@@ -84,23 +90,39 @@ impl Counters {
 
     /// Counts a disconnect by the server.
     pub fn disconnect(&self, code: u32) {
-        *self.disconnects.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+        *self
+            .disconnects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code)
+            .or_default() += 1;
     }
 
     /// Counts an error reply.
     pub fn error(&self, code: u32) {
-        *self.errors.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+        *self
+            .errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code)
+            .or_default() += 1;
     }
 
     /// Disconnects by code.
     #[must_use]
     pub fn disconnects(&self) -> BTreeMap<u32, u64> {
-        self.disconnects.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.disconnects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Error replies by code.
     #[must_use]
     pub fn errors(&self) -> BTreeMap<u32, u64> {
-        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

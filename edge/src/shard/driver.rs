@@ -29,7 +29,8 @@ pub(super) async fn drive(shard: Rc<Shard>, stream: Rc<Stream>, key: ConnKey) {
 async fn call(shard: &Shard, stream: &Stream, key: ConnKey, request: Box<Request>) -> Next {
     let services = shard.services.clone();
     let id = shard.id;
-    let mut answer: BoxFuture<'_, Answer> = async move { services.answer(request, id).await }.boxed();
+    let mut answer: BoxFuture<'_, Answer> =
+        async move { services.answer(request, id).await }.boxed();
     loop {
         tokio::select! {
             biased;

@@ -29,7 +29,11 @@ pub fn decide(dirty: usize, busy_percent: u32) -> Flush {
         let share = busy_percent.min(100) - 50;
         return Flush::Paced(SPACING_MAX * share / 50);
     }
-    if dirty <= INLINE_MAX { Flush::Inline } else { Flush::NextTurn }
+    if dirty <= INLINE_MAX {
+        Flush::Inline
+    } else {
+        Flush::NextTurn
+    }
 }
 
 /// How busy a shard was lately, in percent of wall time.

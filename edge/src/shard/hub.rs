@@ -53,7 +53,12 @@ impl Hub {
     pub fn open(&mut self, channel: &str) -> ChannelId {
         let id = self.names.get(channel).copied().unwrap_or_else(|| {
             let name: Arc<str> = Arc::from(channel);
-            let entry = Channel { name: Arc::clone(&name), opening: 0, attached: false, members: Vec::new() };
+            let entry = Channel {
+                name: Arc::clone(&name),
+                opening: 0,
+                attached: false,
+                members: Vec::new(),
+            };
             let id = index(self.channels.insert(entry));
             self.names.insert(name, id);
             id
@@ -67,18 +72,29 @@ impl Hub {
     /// Whether events of the channel reach this shard.
     #[must_use]
     pub fn is_attached(&self, id: ChannelId) -> bool {
-        self.channels.get(id as usize).is_some_and(|channel| channel.attached)
+        self.channels
+            .get(id as usize)
+            .is_some_and(|channel| channel.attached)
     }
 
     /// Turns an opening subscription into a member and returns its place.
     pub fn join(&mut self, id: ChannelId, variant: Variant, connection: u32) -> u32 {
-        let Some(channel) = self.channels.get_mut(id as usize) else { return 0 };
+        let Some(channel) = self.channels.get_mut(id as usize) else {
+            return 0;
+        };
         channel.opening = channel.opening.saturating_sub(1);
         channel.attached = true;
-        let at = channel.members.iter().position(|members| members.variant == variant).unwrap_or_else(|| {
-            channel.members.push(Members { variant, connections: Vec::with_capacity(1) });
-            channel.members.len() - 1
-        });
+        let at = channel
+            .members
+            .iter()
+            .position(|members| members.variant == variant)
+            .unwrap_or_else(|| {
+                channel.members.push(Members {
+                    variant,
+                    connections: Vec::with_capacity(1),
+                });
+                channel.members.len() - 1
+            });
         channel.members.get_mut(at).map_or(0, |members| {
             members.connections.push(connection);
             index(members.connections.len() - 1)
@@ -93,17 +109,33 @@ impl Hub {
     }
 
     /// Removes a member from its place; who moved into it, and the channel's name if nobody is left.
-    pub fn leave(&mut self, id: ChannelId, variant: Variant, place: u32) -> (Option<Moved>, Option<Arc<str>>) {
-        let Some(channel) = self.channels.get_mut(id as usize) else { return (None, None) };
-        let Some(at) = channel.members.iter().position(|members| members.variant == variant) else {
+    pub fn leave(
+        &mut self,
+        id: ChannelId,
+        variant: Variant,
+        place: u32,
+    ) -> (Option<Moved>, Option<Arc<str>>) {
+        let Some(channel) = self.channels.get_mut(id as usize) else {
             return (None, None);
         };
-        let Some(members) = channel.members.get_mut(at) else { return (None, None) };
+        let Some(at) = channel
+            .members
+            .iter()
+            .position(|members| members.variant == variant)
+        else {
+            return (None, None);
+        };
+        let Some(members) = channel.members.get_mut(at) else {
+            return (None, None);
+        };
         if members.connections.len() <= place as usize {
             return (None, None);
         }
         members.connections.swap_remove(place as usize);
-        let moved = members.connections.get(place as usize).map(|&connection| Moved { connection, place });
+        let moved = members
+            .connections
+            .get(place as usize)
+            .map(|&connection| Moved { connection, place });
         if members.connections.is_empty() {
             channel.members.swap_remove(at);
         } else if members.connections.capacity() > 4 * members.connections.len() {
@@ -135,14 +167,18 @@ impl Hub {
 
     /// The number of channels.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn channels(&self) -> usize {
         self.channels.len()
     }
 
     /// Every channel with its number of members.
     pub fn counts(&self) -> impl Iterator<Item = (Arc<str>, u32)> {
         self.channels.iter().map(|(_, channel)| {
-            let count: usize = channel.members.iter().map(|members| members.connections.len()).sum();
+            let count: usize = channel
+                .members
+                .iter()
+                .map(|members| members.connections.len())
+                .sum();
             (Arc::clone(&channel.name), index(count))
         })
     }
@@ -172,22 +208,39 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Join { connection: u32, channel: u8, protobuf: bool },
-        Abandon { channel: u8 },
-        Leave { pick: usize },
+        Join {
+            connection: u32,
+            channel: u8,
+            protobuf: bool,
+        },
+        Abandon {
+            channel: u8,
+        },
+        Leave {
+            pick: usize,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            (0..20_u32, 0..4_u8, any::<bool>())
-                .prop_map(|(connection, channel, protobuf)| Step::Join { connection, channel, protobuf }),
+            (0..20_u32, 0..4_u8, any::<bool>()).prop_map(|(connection, channel, protobuf)| {
+                Step::Join {
+                    connection,
+                    channel,
+                    protobuf,
+                }
+            }),
             (0..4_u8).prop_map(|channel| Step::Abandon { channel }),
             any::<usize>().prop_map(|pick| Step::Leave { pick }),
         ]
     }
 
     fn variant(protobuf: bool) -> Variant {
-        if protobuf { Variant::WebSocketProtobuf } else { Variant::WebSocketJson }
+        if protobuf {
+            Variant::WebSocketProtobuf
+        } else {
+            Variant::WebSocketJson
+        }
     }
 
     proptest! {

@@ -88,7 +88,13 @@ impl Inbox {
         }
         let deliveries = queue
             .extract_if(.., |event| matches!(event, Event::Delivery(_)))
-            .filter_map(|event| if let Event::Delivery(delivery) = event { Some(delivery) } else { None })
+            .filter_map(|event| {
+                if let Event::Delivery(delivery) = event {
+                    Some(delivery)
+                } else {
+                    None
+                }
+            })
             .collect();
         self.bytes.store(0, Ordering::Relaxed);
         drop(queue);
@@ -138,8 +144,17 @@ mod tests {
     use tidewire_protocol::Publication;
 
     fn delivery(bytes: usize) -> Delivery {
-        let publication = Publication { data: vec![b'1'; bytes].into(), ..Publication::default() };
-        Delivery { channel: Arc::from("c"), published: Arc::new(Published { prev: 0, publication }) }
+        let publication = Publication {
+            data: vec![b'1'; bytes].into(),
+            ..Publication::default()
+        };
+        Delivery {
+            channel: Arc::from("c"),
+            published: Arc::new(Published {
+                prev: 0,
+                publication,
+            }),
+        }
     }
 
     #[tokio::test]

@@ -45,11 +45,17 @@ impl Turn<'_> {
             if conn.phase != Phase::Open {
                 return Next::Read;
             }
-            let Some(backlog) = &mut conn.backlog else { return Next::Read };
+            let Some(backlog) = &mut conn.backlog else {
+                return Next::Read;
+            };
             let Some(message) = backlog.unpark() else {
                 let mut partial = std::mem::take(&mut backlog.partial);
                 conn.backlog = None;
-                return if partial.is_empty() { Next::Read } else { self.frames(key, &mut partial) };
+                return if partial.is_empty() {
+                    Next::Read
+                } else {
+                    self.frames(key, &mut partial)
+                };
             };
             let next = self.run(key, &message);
             if !matches!(next, Next::Read) {
@@ -60,11 +66,17 @@ impl Turn<'_> {
     }
 
     fn received(&mut self, key: ConnKey, bytes: &mut [u8]) -> Next {
-        let Some(conn) = self.state.get_mut(key) else { return Next::End };
+        let Some(conn) = self.state.get_mut(key) else {
+            return Next::End;
+        };
         if conn.phase == Phase::Dead {
             return Next::Read;
         }
-        let Some(backlog) = conn.backlog.as_mut().filter(|backlog| !backlog.partial.is_empty()) else {
+        let Some(backlog) = conn
+            .backlog
+            .as_mut()
+            .filter(|backlog| !backlog.partial.is_empty())
+        else {
             return self.frames(key, bytes);
         };
         backlog.partial.extend_from_slice(bytes);
@@ -74,8 +86,16 @@ impl Turn<'_> {
 
     /// Decodes frames and runs, or parks, their messages. An incomplete frame is kept.
     fn frames(&mut self, key: ConnKey, bytes: &mut [u8]) -> Next {
-        let limit = self.shard.services.settings.boot.websocket.message_size_limit as usize;
-        let Some(conn) = self.state.get_mut(key) else { return Next::End };
+        let limit = self
+            .shard
+            .services
+            .settings
+            .boot
+            .websocket
+            .message_size_limit as usize;
+        let Some(conn) = self.state.get_mut(key) else {
+            return Next::End;
+        };
         let mut decoder = std::mem::take(&mut conn.decoder);
         let mut at = 0;
         let mut result = Next::Read;
@@ -114,7 +134,11 @@ impl Turn<'_> {
             conn.decoder = decoder;
             if !rest.is_empty() && matches!(conn.phase, Phase::Open | Phase::Calling) {
                 conn.backlog.get_or_insert_default().partial = rest.to_vec();
-            } else if conn.backlog.as_ref().is_some_and(|backlog| backlog.is_empty()) {
+            } else if conn
+                .backlog
+                .as_ref()
+                .is_some_and(|backlog| backlog.is_empty())
+            {
                 conn.backlog = None;
             }
         }
@@ -122,11 +146,15 @@ impl Turn<'_> {
     }
 
     fn message(&mut self, key: ConnKey, payload: Cow<'_, [u8]>) -> Next {
-        let Some(conn) = self.state.get_mut(key) else { return Next::End };
+        let Some(conn) = self.state.get_mut(key) else {
+            return Next::End;
+        };
         match conn.phase {
             Phase::Open => self.run(key, &payload),
             Phase::Calling => {
-                conn.backlog.get_or_insert_default().park_back(payload.into_owned());
+                conn.backlog
+                    .get_or_insert_default()
+                    .park_back(payload.into_owned());
                 Next::Read
             }
             Phase::Dead | Phase::Closing => Next::Read,

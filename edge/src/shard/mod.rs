@@ -117,7 +117,8 @@ impl Shard {
     #[must_use]
     pub fn install(id: ShardId, handle: Arc<Handle>, services: Services) -> Rc<Self> {
         let tick = timers::tick(&services.settings.boot.client);
-        let ping = |encoding: Encoding| Frame::new(Variant::websocket(encoding).frame(encoding.ping()));
+        let ping =
+            |encoding: Encoding| Frame::new(Variant::websocket(encoding).frame(encoding.ping()));
         let state = State {
             conns: Slab::new(),
             generation: 0,
@@ -131,8 +132,14 @@ impl Shard {
             load: Load::default(),
             window: Instant::now(),
         };
-        let shard =
-            Rc::new(Self { id, handle, services, state: RefCell::new(state), dirty: Notify::new(), tick });
+        let shard = Rc::new(Self {
+            id,
+            handle,
+            services,
+            state: RefCell::new(state),
+            dirty: Notify::new(),
+            tick,
+        });
         CURRENT.set(Some(Rc::clone(&shard)));
         shard
     }
@@ -173,7 +180,9 @@ impl Shard {
         let key = {
             let mut state = self.state.borrow_mut();
             let key = state.insert(Rc::clone(&stream), Variant::websocket(encoding), input);
-            let due = state.wheel.now().saturating_add(self.ticks(self.services.settings.boot.client.stale_close_delay.get()));
+            let due = state.wheel.now().saturating_add(
+                self.ticks(self.services.settings.boot.client.stale_close_delay.get()),
+            );
             state.set_end(key, due);
             self.handle.counters.connections.add(1);
             self.handle.counters.accept(encoding);
@@ -201,7 +210,9 @@ impl Shard {
     pub(crate) fn may_read(&self, key: ConnKey) -> bool {
         let state = self.state.borrow();
         state.get(key).is_some_and(|conn| {
-            conn.backlog.as_ref().is_none_or(|backlog| backlog.parked_bytes < conn::PARKED_MAX)
+            conn.backlog
+                .as_ref()
+                .is_none_or(|backlog| backlog.parked_bytes < conn::PARKED_MAX)
         })
     }
 
@@ -258,8 +269,12 @@ impl State {
     fn insert(&mut self, stream: Rc<Stream>, variant: Variant, input: &[u8]) -> ConnKey {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let backlog = (!input.is_empty())
-            .then(|| Box::new(Backlog { partial: input.to_vec(), ..Backlog::default() }));
+        let backlog = (!input.is_empty()).then(|| {
+            Box::new(Backlog {
+                partial: input.to_vec(),
+                ..Backlog::default()
+            })
+        });
         let conn = Conn {
             generation,
             stream,
@@ -269,7 +284,12 @@ impl State {
             outbox: Default::default(),
             session: crate::session::Session::new(),
             subscriptions: Vec::new(),
-            deadlines: Deadlines { armed: NEVER, ping: NEVER, pong: NEVER, end: NEVER },
+            deadlines: Deadlines {
+                armed: NEVER,
+                ping: NEVER,
+                pong: NEVER,
+                end: NEVER,
+            },
             backlog,
             dirty: false,
             draining: false,
@@ -279,10 +299,14 @@ impl State {
     }
 
     fn get(&self, key: ConnKey) -> Option<&Conn> {
-        self.conns.get(key.index as usize).filter(|conn| conn.generation == key.generation)
+        self.conns
+            .get(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
     }
 
     fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn> {
-        self.conns.get_mut(key.index as usize).filter(|conn| conn.generation == key.generation)
+        self.conns
+            .get_mut(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
     }
 }

@@ -33,7 +33,10 @@ impl Frame {
 pub struct Outbox {
     first: Option<Rc<Frame>>,
     second: Option<Rc<Frame>>,
-    #[expect(clippy::box_collection, reason = "absent in an idle connection: 8 bytes instead of 32")]
+    #[expect(
+        clippy::box_collection,
+        reason = "absent in an idle connection: 8 bytes instead of 32"
+    )]
     more: Option<Box<VecDeque<Rc<Frame>>>>,
     /// Bytes of `first` that were written already.
     written: u32,
@@ -102,7 +105,10 @@ impl Outbox {
         if self.written == 0 {
             self.first = None;
         }
-        self.bytes = self.first.as_ref().map_or(0, |first| first.bytes().len() + ENTRY_BYTES);
+        self.bytes = self
+            .first
+            .as_ref()
+            .map_or(0, |first| first.bytes().len() + ENTRY_BYTES);
     }
 
     /// Gives back the ring of a burst once it is empty.
@@ -123,7 +129,10 @@ mod tests {
         while !outbox.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];
             let used = outbox.slices(&mut slices);
-            let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+            let bytes: Vec<u8> = slices[..used]
+                .iter()
+                .flat_map(|slice| slice.to_vec())
+                .collect();
             let written = bytes.len().min(step);
             out.extend_from_slice(&bytes[..written]);
             outbox.advance(written);

@@ -38,37 +38,60 @@ impl Turn<'_> {
         let counters = &self.shard.handle.counters;
         counters.publications.add(1);
         let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
-        let State { hub, conns, dirty, encoded, .. } = &mut *self.state;
+        let State {
+            hub,
+            conns,
+            dirty,
+            encoded,
+            ..
+        } = &mut *self.state;
         let mut unfit = Vec::new();
         let mut deliveries = 0;
         for members in hub.members(&delivery.channel) {
             encoded.clear();
             let variant = members.variant;
             let publication = &delivery.published.publication;
-            if encode::publication(variant.encoding(), &delivery.channel, publication, encoded).is_err() {
+            if encode::publication(variant.encoding(), &delivery.channel, publication, encoded)
+                .is_err()
+            {
                 unfit.extend_from_slice(&members.connections);
                 continue;
             }
             let frame = Frame::new(variant.frame(encoded));
             for &index in &members.connections {
-                let Some(conn) = conns.get_mut(index as usize) else { continue };
+                let Some(conn) = conns.get_mut(index as usize) else {
+                    continue;
+                };
                 if queue(conn, index, Rc::clone(&frame), dirty) > limit {
-                    self.overflowed.push(ConnKey { index, generation: conn.generation });
+                    self.overflowed.push(ConnKey {
+                        index,
+                        generation: conn.generation,
+                    });
                 }
             }
             deliveries += members.connections.len() as u64;
         }
         counters.deliveries.add(deliveries);
         for index in unfit {
-            if let Some(generation) = self.state.conns.get(index as usize).map(|conn| conn.generation) {
-                self.close(ConnKey { index, generation }, &DisconnectCode::InappropriateProtocol.into());
+            if let Some(generation) = self
+                .state
+                .conns
+                .get(index as usize)
+                .map(|conn| conn.generation)
+            {
+                self.close(
+                    ConnKey { index, generation },
+                    &DisconnectCode::InappropriateProtocol.into(),
+                );
             }
         }
     }
 
     /// Queues a reply.
     pub(super) fn reply(&mut self, key: ConnKey, reply: &Reply) {
-        let Some(variant) = self.state.get(key).map(|conn| conn.variant) else { return };
+        let Some(variant) = self.state.get(key).map(|conn| conn.variant) else {
+            return;
+        };
         if let Some(Error { code, .. }) = &reply.error {
             self.shard.handle.counters.error(*code);
         }
@@ -93,7 +116,10 @@ impl Turn<'_> {
     pub(super) fn push(&mut self, key: ConnKey, frame: Rc<Frame>) {
         let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
         let State { conns, dirty, .. } = &mut *self.state;
-        let Some(conn) = conns.get_mut(key.index as usize).filter(|conn| conn.generation == key.generation) else {
+        let Some(conn) = conns
+            .get_mut(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
+        else {
             return;
         };
         if queue(conn, key.index, frame, dirty) > limit {
@@ -106,7 +132,10 @@ impl Turn<'_> {
         if self.begin_closing(key, reason.code) {
             let code = u16::try_from(reason.code).unwrap_or_default();
             // 3000 and what a close frame cannot carry end in a plain end of the TCP stream.
-            if code == 3000 || !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) || reason.reason.len() > 123 {
+            if code == 3000
+                || !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+                || reason.reason.len() > 123
+            {
                 self.cut(key);
             } else {
                 self.push_frame(key, websocket::close_frame(code, &reason.reason));
@@ -172,12 +201,20 @@ impl Turn<'_> {
     }
 
     fn begin_closing(&mut self, key: ConnKey, code: u32) -> bool {
-        if self.state.get(key).is_none_or(|conn| conn.phase == Phase::Closing) {
+        if self
+            .state
+            .get(key)
+            .is_none_or(|conn| conn.phase == Phase::Closing)
+        {
             return false;
         }
         self.retire(key);
         self.shard.handle.counters.disconnect(code);
-        let end = self.state.wheel.now().saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
+        let end = self
+            .state
+            .wheel
+            .now()
+            .saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
         if let Some(conn) = self.state.get_mut(key) {
             conn.phase = Phase::Closing;
             conn.deadlines.ping = NEVER;
@@ -199,7 +236,9 @@ impl Turn<'_> {
     /// Writes what one connection has queued; a drainer takes over if its socket is full.
     fn flush(&mut self, key: ConnKey) {
         let counters = &self.shard.handle.counters;
-        let Some(conn) = self.state.get_mut(key) else { return };
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
         conn.dirty = false;
         if conn.draining {
             return;
@@ -247,12 +286,16 @@ impl Shard {
         loop {
             let writable = timeout(patience, stream.writable()).await;
             let mut state = self.state.borrow_mut();
-            let Some(conn) = state.get_mut(key) else { return };
+            let Some(conn) = state.get_mut(key) else {
+                return;
+            };
             let written = match writable {
                 Ok(Ok(())) => write(conn, &self.handle.counters),
                 Ok(Err(_)) => Written::Broken,
                 Err(_) => {
-                    self.handle.counters.disconnect(DisconnectCode::WriteError.code());
+                    self.handle
+                        .counters
+                        .disconnect(DisconnectCode::WriteError.code());
                     Written::Broken
                 }
             };
@@ -270,7 +313,10 @@ impl Shard {
 fn queue(conn: &mut Conn, index: u32, frame: Rc<Frame>, dirty: &mut Vec<ConnKey>) -> usize {
     if !conn.dirty && !conn.draining {
         conn.dirty = true;
-        dirty.push(ConnKey { index, generation: conn.generation });
+        dirty.push(ConnKey {
+            index,
+            generation: conn.generation,
+        });
     }
     conn.outbox.push(frame)
 }

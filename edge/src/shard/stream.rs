@@ -48,7 +48,11 @@ impl Stream {
         let result = socket.try_io(Interest::READABLE, || {
             let read = (&*SockRef::from(socket)).read(buffer)?;
             count = Some(read);
-            if read > 0 && read < buffer.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if read > 0 && read < buffer.len() {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
         });
         match (result, count) {
             (Ok(()), Some(0)) => ReadOutcome::Ended,

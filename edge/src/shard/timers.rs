@@ -17,7 +17,11 @@ use crate::services::unix_time;
 
 /// The wheel's tick: a quarter of the shortest configured interval, within 10 ms and 1 s.
 pub(super) fn tick(client: &Client) -> Duration {
-    let shortest = client.ping_interval.get().min(client.pong_timeout.get()).min(client.stale_close_delay.get());
+    let shortest = client
+        .ping_interval
+        .get()
+        .min(client.pong_timeout.get())
+        .min(client.stale_close_delay.get());
     (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
 }
 
@@ -73,7 +77,9 @@ impl State {
 impl Turn<'_> {
     /// Starts the pings of an authenticated client, spread so that they never clump.
     pub(super) fn start_pings(&mut self, key: ConnKey) {
-        let interval = self.shard.ticks(self.shard.services.settings.boot.client.ping_interval.get());
+        let interval = self
+            .shard
+            .ticks(self.shard.services.settings.boot.client.ping_interval.get());
         let first = rand::rng().random_range(interval.div_ceil(2)..interval.max(2));
         let now = self.state.wheel.now();
         if let Some(conn) = self.state.get_mut(key) {
@@ -85,17 +91,29 @@ impl Turn<'_> {
 
     /// Ends the connection some time after `unix_time`, unless that is moved.
     pub(super) fn expire_at(&mut self, key: ConnKey, at: Option<u64>) {
-        let grace = self.shard.services.settings.boot.client.expired_close_delay.get();
+        let grace = self
+            .shard
+            .services
+            .settings
+            .boot
+            .client
+            .expired_close_delay
+            .get();
         let end = at.map_or(NEVER, |at| {
             let left = Duration::from_secs(at.saturating_sub(unix_time()));
-            self.state.wheel.now().saturating_add(self.shard.ticks(left.saturating_add(grace)))
+            self.state
+                .wheel
+                .now()
+                .saturating_add(self.shard.ticks(left.saturating_add(grace)))
         });
         self.state.set_end(key, end);
     }
 
     fn fire(&mut self, key: ConnKey) {
         let now = self.state.wheel.now();
-        let Some(conn) = self.state.get_mut(key) else { return };
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
         if conn.deadlines.armed != now {
             return;
         }
@@ -104,7 +122,10 @@ impl Turn<'_> {
             return self.end(key);
         }
         if conn.deadlines.pong <= now {
-            let stopped = conn.backlog.as_ref().is_some_and(|backlog| backlog.parked_bytes >= PARKED_MAX);
+            let stopped = conn
+                .backlog
+                .as_ref()
+                .is_some_and(|backlog| backlog.parked_bytes >= PARKED_MAX);
             if !stopped {
                 return self.close(key, &DisconnectCode::NoPong.into());
             }
@@ -119,11 +140,17 @@ impl Turn<'_> {
 
     /// The connection's time is over.
     fn end(&mut self, key: ConnKey) {
-        let Some(conn) = self.state.get(key) else { return };
+        let Some(conn) = self.state.get(key) else {
+            return;
+        };
         match conn.phase {
             Phase::Dead | Phase::Closing => self.cut(key),
             Phase::Open | Phase::Calling => {
-                let code = if conn.session.is_ready() { DisconnectCode::ConnectionExpired } else { DisconnectCode::Stale };
+                let code = if conn.session.is_ready() {
+                    DisconnectCode::ConnectionExpired
+                } else {
+                    DisconnectCode::Stale
+                };
                 self.close(key, &code.into());
             }
         }
@@ -133,7 +160,9 @@ impl Turn<'_> {
         let client = &self.shard.services.settings.boot.client;
         let interval = self.shard.ticks(client.ping_interval.get());
         let patience = self.shard.ticks(client.pong_timeout.get());
-        let Some(conn) = self.state.get_mut(key) else { return };
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
         conn.deadlines.ping = now.saturating_add(interval);
         conn.deadlines.pong = now.saturating_add(patience);
         conn.outbox.shrink();
@@ -151,7 +180,10 @@ mod tests {
     fn a_tick_is_a_quarter_of_the_shortest_interval() {
         let client = Client::default();
         assert_eq!(tick(&client), Duration::from_secs(1));
-        let client = Client { pong_timeout: Duration::from_millis(200).into(), ..Client::default() };
+        let client = Client {
+            pong_timeout: Duration::from_millis(200).into(),
+            ..Client::default()
+        };
         assert_eq!(tick(&client), Duration::from_millis(50));
     }
 

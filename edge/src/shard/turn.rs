@@ -25,7 +25,11 @@ pub(super) struct Turn<'a> {
 
 impl<'a> Turn<'a> {
     pub(super) fn new(shard: &'a Shard, state: &'a mut State) -> Self {
-        Self { shard, state, overflowed: Vec::new() }
+        Self {
+            shard,
+            state,
+            overflowed: Vec::new(),
+        }
     }
 
     /// Ends the turn: closes who overflowed, writes or leaves it to the flusher.
@@ -51,7 +55,9 @@ impl<'a> Turn<'a> {
 
     /// Runs the commands of one message.
     pub(super) fn run(&mut self, key: ConnKey, message: &[u8]) -> Next {
-        let Some(conn) = self.state.get(key) else { return Next::End };
+        let Some(conn) = self.state.get(key) else {
+            return Next::End;
+        };
         let mut commands = decode::commands(conn.variant.encoding(), message);
         while let Some(command) = commands.next() {
             self.shard.handle.counters.commands.add(1);
@@ -68,7 +74,9 @@ impl<'a> Turn<'a> {
                     if let Some(conn) = self.state.get_mut(key) {
                         conn.phase = Phase::Calling;
                         if !commands.rest().is_empty() {
-                            conn.backlog.get_or_insert_default().park_front(commands.rest().to_vec());
+                            conn.backlog
+                                .get_or_insert_default()
+                                .park_front(commands.rest().to_vec());
                         }
                     }
                     return Next::Call(request);
@@ -88,16 +96,27 @@ impl<'a> Turn<'a> {
 
     /// Runs one command as far as it goes without waiting.
     fn command(&mut self, key: ConnKey, command: Command) -> Step {
-        let Some(conn) = self.state.get_mut(key) else { return Step::Idle };
+        let Some(conn) = self.state.get_mut(key) else {
+            return Step::Idle;
+        };
         if command.id == 0 && command.send.is_none() {
             let expected = std::mem::replace(&mut conn.deadlines.pong, NEVER) != NEVER;
-            return if expected { Step::Idle } else { Step::Close(DisconnectCode::BadRequest.into()) };
+            return if expected {
+                Step::Idle
+            } else {
+                Step::Close(DisconnectCode::BadRequest.into())
+            };
         }
         let mut session = std::mem::take(&mut conn.session);
         let mut ctx = self.ctx(key);
         let mut step = session.handle(command, &mut ctx);
         while let Step::Call(request) = step {
-            step = match ctx.turn.shard.services.answer_now(request, ctx.turn.shard.id) {
+            step = match ctx
+                .turn
+                .shard
+                .services
+                .answer_now(request, ctx.turn.shard.id)
+            {
                 Ok(answer) => {
                     ctx.turn.deliver_own();
                     session.resume(answer, &mut ctx)
@@ -114,7 +133,9 @@ impl<'a> Turn<'a> {
 
     /// Feeds an answer back and goes on with what was parked behind its command.
     pub(super) fn resume(&mut self, key: ConnKey, answer: Answer) -> Next {
-        let Some(conn) = self.state.get_mut(key) else { return Next::End };
+        let Some(conn) = self.state.get_mut(key) else {
+            return Next::End;
+        };
         if conn.phase == Phase::Calling {
             conn.phase = Phase::Open;
         }
@@ -164,13 +185,25 @@ impl<'a> Turn<'a> {
 
     fn ctx(&mut self, key: ConnKey) -> CommandCtx<'_, 'a> {
         let live = self.shard.services.settings.live();
-        CommandCtx { turn: self, key, live }
+        CommandCtx {
+            turn: self,
+            key,
+            live,
+        }
     }
 
     /// Ends a subscription, live or opening.
     pub(super) fn unsubscribe(&mut self, key: ConnKey, id: ChannelId) {
-        let Some(conn) = self.state.get_mut(key) else { return };
-        let Some(at) = conn.subscriptions.iter().position(|subscription| subscription.channel == id) else { return };
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        let Some(at) = conn
+            .subscriptions
+            .iter()
+            .position(|subscription| subscription.channel == id)
+        else {
+            return;
+        };
         let Subscription { place, .. } = conn.subscriptions.swap_remove(at);
         let variant = conn.variant;
         let empty = match place {
@@ -180,7 +213,9 @@ impl<'a> Turn<'a> {
                 let (moved, empty) = self.state.hub.leave(id, variant, place);
                 if let Some(moved) = moved {
                     let other = self.state.conns.get_mut(moved.connection as usize);
-                    let subscription = other.and_then(|other| other.subscriptions.iter_mut().find(|it| it.channel == id));
+                    let subscription = other.and_then(|other| {
+                        other.subscriptions.iter_mut().find(|it| it.channel == id)
+                    });
                     if let Some(subscription) = subscription {
                         subscription.place = Some(moved.place);
                     }
@@ -191,15 +226,25 @@ impl<'a> Turn<'a> {
         if let Some(channel) = empty {
             self.shard.services.broker.detach(&channel, self.shard.id);
         }
-        self.shard.handle.counters.channels.set(self.state.hub.len() as u64);
+        self.shard
+            .handle
+            .counters
+            .channels
+            .set(self.state.hub.channels() as u64);
     }
 
     /// Takes a client out of everything that others see; its socket may live on for a close handshake.
     pub(super) fn retire(&mut self, key: ConnKey) {
-        let Some(conn) = self.state.get_mut(key) else { return };
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
         let session = std::mem::take(&mut conn.session);
         conn.backlog = None;
-        let channels: Vec<ChannelId> = conn.subscriptions.iter().map(|subscription| subscription.channel).collect();
+        let channels: Vec<ChannelId> = conn
+            .subscriptions
+            .iter()
+            .map(|subscription| subscription.channel)
+            .collect();
         for channel in channels {
             self.unsubscribe(key, channel);
         }
@@ -227,7 +272,10 @@ impl CommandCtx<'_, '_> {
     fn subscription(&self, channel: &str) -> Option<Subscription> {
         let id = self.turn.state.hub.id(channel)?;
         let conn = self.turn.state.get(self.key)?;
-        conn.subscriptions.iter().find(|subscription| subscription.channel == id).copied()
+        conn.subscriptions
+            .iter()
+            .find(|subscription| subscription.channel == id)
+            .copied()
     }
 }
 
@@ -275,26 +323,44 @@ impl Ctx for CommandCtx<'_, '_> {
     }
 
     fn subscriptions(&self) -> usize {
-        self.turn.state.get(self.key).map_or(0, |conn| conn.subscriptions.len())
+        self.turn
+            .state
+            .get(self.key)
+            .map_or(0, |conn| conn.subscriptions.len())
     }
 
     fn open(&mut self, channel: &str) {
         let id = self.turn.state.hub.open(channel);
         if let Some(conn) = self.turn.state.get_mut(self.key) {
-            conn.subscriptions.push(Subscription { channel: id, place: None });
+            conn.subscriptions.push(Subscription {
+                channel: id,
+                place: None,
+            });
         }
-        self.turn.shard.handle.counters.channels.set(self.turn.state.hub.len() as u64);
+        self.turn
+            .shard
+            .handle
+            .counters
+            .channels
+            .set(self.turn.state.hub.channels() as u64);
     }
 
     fn settle(&mut self, channel: &str, to: Subscribed) {
-        let Some(id) = self.turn.state.hub.id(channel) else { return };
+        let Some(id) = self.turn.state.hub.id(channel) else {
+            return;
+        };
         if to == Subscribed::No {
             self.turn.unsubscribe(self.key, id);
             return;
         }
         let state = &mut *self.turn.state;
-        let Some(conn) = state.conns.get_mut(self.key.index as usize) else { return };
-        let opening = conn.subscriptions.iter_mut().find(|it| it.channel == id && it.place.is_none());
+        let Some(conn) = state.conns.get_mut(self.key.index as usize) else {
+            return;
+        };
+        let opening = conn
+            .subscriptions
+            .iter_mut()
+            .find(|it| it.channel == id && it.place.is_none());
         if let Some(subscription) = opening {
             subscription.place = Some(state.hub.join(id, conn.variant, self.key.index));
             self.turn.shard.handle.counters.subscriptions.add(1);

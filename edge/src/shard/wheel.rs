@@ -6,7 +6,7 @@
 
 use super::ConnKey;
 
-const SLOTS: usize = 512;
+const SLOTS: Tick = 512;
 
 /// Time in wheel ticks since the shard started.
 pub type Tick = u32;
@@ -20,7 +20,10 @@ pub struct Wheel {
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self { now: 0, slots: (0..SLOTS).map(|_| Vec::new()).collect() }
+        Self {
+            now: 0,
+            slots: (0..SLOTS).map(|_| Vec::new()).collect(),
+        }
     }
 }
 
@@ -33,9 +36,9 @@ impl Wheel {
 
     /// Arms a timer and returns the tick at which it fires, at least one tick from now.
     pub fn arm(&mut self, key: ConnKey, due: Tick) -> Tick {
-        let ahead = due.saturating_sub(self.now).clamp(1, SLOTS as Tick - 1);
+        let ahead = due.saturating_sub(self.now).clamp(1, SLOTS - 1);
         let fires = self.now.wrapping_add(ahead);
-        if let Some(slot) = self.slots.get_mut(fires as usize % SLOTS) {
+        if let Some(slot) = self.slots.get_mut((fires % SLOTS) as usize) {
             slot.push(key);
         }
         fires
@@ -44,7 +47,7 @@ impl Wheel {
     /// Moves on by one tick and swaps what fires now into `fired`, which must be empty.
     pub fn turn(&mut self, fired: &mut Vec<ConnKey>) {
         self.now = self.now.wrapping_add(1);
-        if let Some(slot) = self.slots.get_mut(self.now as usize % SLOTS) {
+        if let Some(slot) = self.slots.get_mut((self.now % SLOTS) as usize) {
             std::mem::swap(slot, fired);
         }
     }
@@ -55,7 +58,10 @@ mod tests {
     use super::*;
 
     fn key(index: u32) -> ConnKey {
-        ConnKey { index, generation: 0 }
+        ConnKey {
+            index,
+            generation: 0,
+        }
     }
 
     fn fired_at(wheel: &mut Wheel, ticks: u32) -> Vec<(Tick, u32)> {
@@ -86,6 +92,6 @@ mod tests {
     #[test]
     fn a_deadline_beyond_the_horizon_fires_early_to_be_looked_at_again() {
         let mut wheel = Wheel::default();
-        assert_eq!(wheel.arm(key(1), 100_000), SLOTS as Tick - 1);
+        assert_eq!(wheel.arm(key(1), 100_000), SLOTS - 1);
     }
 }

@@ -21,5 +21,11 @@ pub(super) async fn call(api: &Api, mut fields: Fields) -> Result<ChannelsResult
     let pattern: String = fields.take("pattern")?;
     let channels = api.control.channels(&pattern).await?;
     let info = |(name, num_clients)| (name, ChannelInfo { num_clients });
-    Ok(ChannelsResult { channels: channels.into_iter().filter(|(_, clients)| *clients > 0).map(info).collect() })
+    Ok(ChannelsResult {
+        channels: channels
+            .into_iter()
+            .filter(|(_, clients)| *clients > 0)
+            .map(info)
+            .collect(),
+    })
 }

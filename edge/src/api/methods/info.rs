@@ -12,5 +12,7 @@ pub(super) struct InfoResult {
 }
 
 pub(super) async fn call(api: &Api) -> Result<InfoResult, ApiError> {
-    Ok(InfoResult { nodes: api.control.info().await? })
+    Ok(InfoResult {
+        nodes: api.control.info().await?,
+    })
 }

@@ -19,7 +19,11 @@ pub(super) fn exists(method: &str) -> bool {
 }
 
 /// Runs a method that [`exists`].
-pub(super) async fn call(api: &Api, method: &str, fields: Fields) -> Result<Box<RawValue>, ApiError> {
+pub(super) async fn call(
+    api: &Api,
+    method: &str,
+    fields: Fields,
+) -> Result<Box<RawValue>, ApiError> {
     match method {
         "publish" => raw(&publish::call(api, fields).await?),
         "broadcast" => raw(&broadcast::call(api, fields).await?),

@@ -21,14 +21,20 @@ pub(super) struct PublishResult {
     epoch: String,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
 impl From<Position> for PublishResult {
     fn from(position: Position) -> Self {
-        Self { offset: position.offset, epoch: position.epoch }
+        Self {
+            offset: position.offset,
+            epoch: position.epoch,
+        }
     }
 }
 
@@ -47,20 +53,35 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn take(fields: &mut Fields) -> Result<Self, BadBody> {
-        Ok(Self { data: fields.payload("data"), b64data: fields.take("b64data")?, tags: fields.take("tags")? })
+        Ok(Self {
+            data: fields.payload("data"),
+            b64data: fields.take("b64data")?,
+            tags: fields.take("tags")?,
+        })
     }
 
     pub(super) fn publication(self) -> Result<Publication, ApiError> {
         let data = if self.b64data.is_empty() {
             self.data
         } else {
-            STANDARD.decode(self.b64data).map_err(|_| ApiError::BadRequest)?.into()
+            STANDARD
+                .decode(self.b64data)
+                .map_err(|_not_base64| ApiError::BadRequest)?
+                .into()
         };
-        Ok(Publication { data, tags: self.tags, ..Publication::default() })
+        Ok(Publication {
+            data,
+            tags: self.tags,
+            ..Publication::default()
+        })
     }
 }
 
-pub(super) async fn publish(api: &Api, channel: &str, publication: Publication) -> Result<PublishResult, ApiError> {
+pub(super) async fn publish(
+    api: &Api,
+    channel: &str,
+    publication: Publication,
+) -> Result<PublishResult, ApiError> {
     if channel.is_empty() {
         return Err(ApiError::BadRequest);
     }

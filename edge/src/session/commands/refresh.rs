@@ -12,7 +12,9 @@ pub(in crate::session) fn handle(session: &mut Session, id: u32, request: Refres
         return bad_request();
     }
     session.pending = Some(Box::new(Pending::Refresh { id }));
-    Step::Call(Box::new(Request::Verify { token: request.token }))
+    Step::Call(Box::new(Request::Verify {
+        token: request.token,
+    }))
 }
 
 pub(in crate::session) fn verified(
@@ -24,13 +26,17 @@ pub(in crate::session) fn verified(
     let now = ctx.unix_time();
     let claims = match claims {
         Ok(claims) if expiry(&claims).is_none_or(|expire_at| expire_at > now) => claims,
-        Ok(_) | Err(TokenError::Expired) => return Step::Close(DisconnectCode::ConnectionExpired.into()),
+        Ok(_) | Err(TokenError::Expired) => {
+            return Step::Close(DisconnectCode::ConnectionExpired.into());
+        }
         Err(TokenError::Invalid(reason)) => {
             tracing::info!(client = %session.client, %reason, "a refresh token is invalid");
             return Step::Close(DisconnectCode::InvalidToken.into());
         }
     };
-    let Phase::Ready(identity) = &mut session.phase else { return bad_request() };
+    let Phase::Ready(identity) = &mut session.phase else {
+        return bad_request();
+    };
     if *claims.user != *identity.user {
         return Step::Close(DisconnectCode::InvalidToken.into());
     }
@@ -42,6 +48,10 @@ pub(in crate::session) fn verified(
         ttl: expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
         ..RefreshResult::default()
     };
-    ctx.reply(Reply { id, refresh: Some(result), ..Reply::default() });
+    ctx.reply(Reply {
+        id,
+        refresh: Some(result),
+        ..Reply::default()
+    });
     Step::Idle
 }

@@ -13,7 +13,9 @@ pub(in crate::session) fn handle(
     request: SubscribeRequest,
     ctx: &mut impl Ctx,
 ) -> Step {
-    let Phase::Ready(identity) = &session.phase else { return bad_request() };
+    let Phase::Ready(identity) = &session.phase else {
+        return bad_request();
+    };
     if request.channel.is_empty() || !matches!(request.delta.as_str(), "" | "fossil") {
         return bad_request();
     }
@@ -22,8 +24,11 @@ pub(in crate::session) fn handle(
     }
     ctx.open(&request.channel);
     let channel = request.channel.into_boxed_str();
-    session.pending =
-        Some(Box::new(Pending::Subscribe { id, channel: channel.clone(), recovering: request.recover }));
+    session.pending = Some(Box::new(Pending::Subscribe {
+        id,
+        channel: channel.clone(),
+        recovering: request.recover,
+    }));
     Step::Call(Box::new(Request::Attach { channel }))
 }
 
@@ -50,7 +55,8 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<(), E
     if live.config.is_private(channel) {
         return Err(ErrorCode::PermissionDenied);
     }
-    let limited = options.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
+    let limited =
+        options.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
     let listed = limited && live.config.channel.lists_user(channel, user);
     let open = options.allow_subscribe_for_client
         && (!user.is_empty() || options.allow_subscribe_for_anonymous)
@@ -73,8 +79,15 @@ pub(in crate::session) fn attached(
 ) -> Step {
     match position {
         Ok(_) => {
-            let result = SubscribeResult { was_recovering: recovering, ..SubscribeResult::default() };
-            ctx.reply(Reply { id, subscribe: Some(result), ..Reply::default() });
+            let result = SubscribeResult {
+                was_recovering: recovering,
+                ..SubscribeResult::default()
+            };
+            ctx.reply(Reply {
+                id,
+                subscribe: Some(result),
+                ..Reply::default()
+            });
             ctx.settle(channel, Subscribed::Yes);
             Step::Idle
         }

@@ -5,11 +5,19 @@ use tidewire_protocol::{Reply, UnsubscribeRequest, UnsubscribeResult};
 use crate::session::state::bad_request;
 use crate::session::{Ctx, Step, Subscribed};
 
-pub(in crate::session) fn handle(id: u32, request: &UnsubscribeRequest, ctx: &mut impl Ctx) -> Step {
+pub(in crate::session) fn handle(
+    id: u32,
+    request: &UnsubscribeRequest,
+    ctx: &mut impl Ctx,
+) -> Step {
     if request.channel.is_empty() {
         return bad_request();
     }
     ctx.settle(&request.channel, Subscribed::No);
-    ctx.reply(Reply { id, unsubscribe: Some(UnsubscribeResult::default()), ..Reply::default() });
+    ctx.reply(Reply {
+        id,
+        unsubscribe: Some(UnsubscribeResult::default()),
+        ..Reply::default()
+    });
     Step::Idle
 }
