@@ -212,8 +212,8 @@ fn abridged(value: &Value) -> String {
     format!("{start}…")
 }
 
-/// The option that an unknown key probably means: a neighbour with a similar name, or the only
-/// option of the same name elsewhere.
+/// The option that an unknown key probably means: a neighbour with a similar name, or the option
+/// whose whole path it spells with underscores, as flat keys of old versions do.
 fn suggest(key: &str, path: &str, children: &BTreeMap<String, Node>) -> Option<String> {
     if let Some(near) = nearest(key, children.keys().map(String::as_str)) {
         return Some(join(path, near));

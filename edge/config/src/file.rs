@@ -116,7 +116,7 @@ fn read_one(path: &Path, format: Format) -> Result<Named, LoadError> {
 pub(crate) fn parse(text: &str, format: Format) -> Result<Value, String> {
     match format {
         Format::Json => serde_json::from_str(text).map_err(|error| error.to_string()),
-        Format::Yaml => serde_saphyr::from_str(text).map_err(|error| {
+        Format::Yaml => parse_yaml(text).map_err(|error| {
             let place = error.location().map_or_else(String::new, |at| {
                 format!(" at line {} column {}", at.line(), at.column())
             });
@@ -130,6 +130,12 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Value, String> {
             format!("{}{place}", error.message())
         }),
     }
+}
+
+fn parse_yaml(text: &str) -> Result<Value, serde_saphyr::Error> {
+    // `on` and `yes` are texts, as YAML 1.2 has it.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use crate::keys;
 use crate::scalar::from_text;
 use crate::schema::{Kind, Node, join, tree};
 
-/// Lays one value over another: objects key by key, anything else as a whole.
-pub(crate) fn merge(under: &mut Value, over: Value) {
+/// Lays one value over another: objects key by key, anything else, lists too, as a whole.
+pub fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
             for (key, value) in over {

@@ -6,7 +6,7 @@
 //! sockets and never prints a secret.
 
 pub mod check;
-
+pub mod document;
 pub mod duration;
 pub mod environment;
 pub mod hash;
@@ -26,10 +26,11 @@ mod secrets_dir;
 pub use check::Violation;
 pub use duration::{Duration, DurationError};
 pub use hash::{boot_hash, live_hash, split};
+pub use layer::merge;
 pub use namespaces::{Namespace, Namespaces};
 pub use options::*;
 pub use schema::{
-    Change, OptionInfo, ValueType, crd_schema, first_sentence, options, schema, secret_paths,
-    without_effect,
+    AllowedValue, Change, OptionInfo, ValueType, crd_schema, first_sentence, options, schema,
+    secret_paths, without_effect,
 };
 pub use secret::Secret;

@@ -274,6 +274,3 @@ fn finish(file_layer: Value, mut typed: Value, mut report: Report) -> Result<Loa
     }
     Err(LoadError::Values(report.problems))
 }
-
-#[cfg(test)]
-mod tests;

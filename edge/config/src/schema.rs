@@ -55,6 +55,15 @@ pub enum ValueType {
     Objects,
 }
 
+/// One value of a closed set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AllowedValue {
+    /// The value, as it is written.
+    pub value: String,
+    /// What it means.
+    pub meaning: String,
+}
+
 /// One option, as documents and command lines show it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OptionInfo {
@@ -71,7 +80,7 @@ pub struct OptionInfo {
     /// Its whole documentation.
     pub description: String,
     /// The allowed values with their meaning, if the set is closed.
-    pub values: Vec<String>,
+    pub values: Vec<AllowedValue>,
     /// Its environment variable, with `<NAME>` for the name of a list's item; empty for the name
     /// of an item itself, which no variable can set.
     pub env: String,
@@ -153,10 +162,8 @@ fn collect(node: &Node, path: &str, has_variable: bool, found: &mut Vec<OptionIn
         description: node.description.clone(),
         values: node.values.clone(),
         env: if has_variable {
-            format!(
-                "TIDEWIRE_{}",
-                variable(&path.replace("[]", "_<NAME>")).replace("__<NAME>", "_<NAME>")
-            )
+            let named = path.replace("[]", ".<name>");
+            format!("TIDEWIRE_{}", variable(&named))
         } else {
             String::new()
         },

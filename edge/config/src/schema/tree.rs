@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::Change;
+use super::{AllowedValue, Change};
 use crate::Config;
 
 /// A section or an option.
@@ -19,7 +19,7 @@ pub(crate) struct Node {
     /// The value that replaces an unknown one.
     pub(crate) fallback: Option<String>,
     /// The allowed values with their meaning.
-    pub(crate) values: Vec<String>,
+    pub(crate) values: Vec<AllowedValue>,
     pub(crate) default: Value,
     pub(crate) kind: Kind,
 }
@@ -94,7 +94,7 @@ impl Node {
             effect: inherited.effect,
             secret: schema.get("x-tidewire-secret") == Some(&Value::Bool(true)),
             fallback: text("x-tidewire-fallback").map(str::to_owned),
-            values: texts(schema.get("x-tidewire-values")),
+            values: allowed_values(schema.get("x-tidewire-values")),
             default: default.unwrap_or_else(|| kind.zero()),
             kind,
         }
@@ -196,6 +196,19 @@ impl Kind {
 fn texts(value: Option<&Value>) -> Vec<String> {
     let list = value.and_then(Value::as_array).into_iter().flatten();
     list.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn allowed_values(value: Option<&Value>) -> Vec<AllowedValue> {
+    let list = value.and_then(Value::as_array).into_iter().flatten();
+    let text = |item: &Value, key| {
+        let text = item.get(key).and_then(Value::as_str).unwrap_or_default();
+        unwrap_lines(text)
+    };
+    list.map(|item| AllowedValue {
+        value: text(item, "value"),
+        meaning: text(item, "meaning"),
+    })
+    .collect()
 }
 
 /// Joins the lines of each paragraph of a doc comment.
