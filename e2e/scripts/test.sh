@@ -26,15 +26,24 @@ download() {
   for pid in "${pids[@]}"; do wait "$pid" || return 1; done
 }
 
+# Runs cargo's tests and ends with the sum of their closing lines.
+run_tests() {
+  local log status=0
+  log=$(mktemp)
+  cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log" || status=1
+  awk '/^test result:/ {passed += $4; failed += $6} END {printf "total: %d passed, %d failed\n", passed, failed}' "$log"
+  rm -f "$log"
+  return $status
+}
+
+# Always the whole workspace: with another selection of packages cargo would compile their dependencies again.
+selection=()
+[ "${1:-all}" = all ] || selection=(--test sdk --test browser --test cluster)
 if [ "$(id -u)" = 0 ]; then phase "Debian packages" "$HERE/install.sh" cluster browser; fi
 phase "downloads" download
-if [ "${1:-all}" = all ]; then
-  phase "build of the workspace" cargo build --workspace --tests --bins
-  phase "tests of the crates" cargo test --workspace --exclude tidewire-e2e --no-fail-fast
-fi
+phase "build of the tests" cargo test --workspace --no-run "${selection[@]}"
 if [ -z "${KUBECONFIG:-}" ]; then
   phase "Kubernetes" "$HERE/build.sh"
   phase "product images" "$SCRIPTS/images.sh"
 fi
-phase "build of the tests of the whole" cargo build --package tidewire-e2e --tests --bins
-phase "tests of the whole" cargo test --package tidewire-e2e --no-fail-fast
+phase "tests" run_tests "${selection[@]}"

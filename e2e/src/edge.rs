@@ -32,7 +32,15 @@ pub async fn binary() -> Result<&'static PathBuf> {
 
 async fn build() -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--bin", "edge", "--message-format=json"])
+        // The selection of packages of `make test`, so that nothing is compiled twice.
+        .args([
+            "build",
+            "--quiet",
+            "--workspace",
+            "--bin",
+            "edge",
+            "--message-format=json",
+        ])
         .current_dir(repository::root())
         .stderr(Stdio::inherit())
         .output()

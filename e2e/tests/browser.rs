@@ -42,12 +42,15 @@ async fn chat(address: &str, screenshot: &Path) -> Result<Value> {
         .arg(address)
         .arg(screenshot);
     let mut browser = Process::start("browser", command)?;
-    let shown = browser.pick(CHAT_TIME, |line| {
-        serde_json::from_str::<Value>(line)
-            .ok()
-            .filter(|value| value.get("pages").is_some())
-    });
-    shown.await
+    let pages = |line: &str| {
+        let shown: Value = serde_json::from_str(line).ok()?;
+        shown.get("pages").is_some().then_some(shown)
+    };
+    let shown = browser.pick(CHAT_TIME, pages).await?;
+    // It closes Chromium and removes its profile last.
+    let status = browser.ended(START_TIME).await?;
+    ensure!(status.success(), "the browser's driver ended with {status}");
+    Ok(shown)
 }
 
 #[tokio::test]
