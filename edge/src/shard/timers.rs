@@ -181,7 +181,7 @@ mod tests {
         let client = Client::default();
         assert_eq!(tick(&client), Duration::from_secs(1));
         let client = Client {
-            pong_timeout: Duration::from_millis(200).into(),
+            pong_timeout: tidewire_config::Duration::from_millis(200),
             ..Client::default()
         };
         assert_eq!(tick(&client), Duration::from_millis(50));
