@@ -71,7 +71,10 @@ pub async fn accept(
         let mut ready = listener.readable().await?;
         match ready.try_io(|listener| listener.get_ref().accept()) {
             Ok(Ok((socket, _))) => {
-                socket.set_nonblocking(true)?;
+                if let Err(error) = socket.set_nonblocking(true) {
+                    tracing::debug!(%error, "an accepted socket was dead");
+                    continue;
+                }
                 if let Some(shard) = shards.iter().min_by_key(|shard| load(shard)) {
                     shard.inbox.post(Event::Socket(socket, kind));
                 }
