@@ -65,7 +65,7 @@ pub(in crate::session) fn verified(
     let expire_at = if client.insecure {
         None
     } else {
-        expiry(&claims)
+        expiry(&claims, ctx.unix_time())
     };
     let identity = Identity {
         user: claims.user.into_boxed_str(),
@@ -124,15 +124,17 @@ fn fail(id: u32, code: ErrorCode, ctx: &mut impl Ctx) -> Step {
 }
 
 /// When a connection with these claims expires, in seconds since the Unix epoch.
-pub(in crate::session) fn expiry(claims: &ConnectClaims) -> Option<u64> {
-    claims
-        .expire_at
-        .map(|expire_at| u64::try_from(expire_at).unwrap_or(0))
+pub(in crate::session) fn expiry(claims: &ConnectClaims, now: u64) -> Option<u64> {
+    claims.expire_at.map(|expire_at| {
+        u64::try_from(expire_at)
+            .unwrap_or(0)
+            .min(now.saturating_add(LIFETIME_MAX_SECS))
+    })
 }
 
-/// Seconds until `expire_at`: at least 1 (some SDKs require it), at most a year.
+/// Seconds until `expire_at`: at least 1 (some SDKs require it).
 pub(in crate::session) fn ttl(expire_at: u64, now: u64) -> u32 {
-    u32::try_from(expire_at.saturating_sub(now).clamp(1, LIFETIME_MAX_SECS)).unwrap_or(u32::MAX)
+    u32::try_from(expire_at.saturating_sub(now).max(1)).unwrap_or(u32::MAX)
 }
 
 fn unix_ms(seconds: u64) -> i64 {

@@ -25,7 +25,7 @@ pub(in crate::session) fn verified(
 ) -> Step {
     let now = ctx.unix_time();
     let claims = match claims {
-        Ok(claims) if expiry(&claims).is_none_or(|expire_at| expire_at > now) => claims,
+        Ok(claims) if expiry(&claims, now).is_none_or(|expire_at| expire_at > now) => claims,
         Ok(_) | Err(TokenError::Expired) => {
             return Step::Close(DisconnectCode::ConnectionExpired.into());
         }
@@ -40,7 +40,7 @@ pub(in crate::session) fn verified(
     if *claims.user != *identity.user {
         return Step::Close(DisconnectCode::InvalidToken.into());
     }
-    let expire_at = expiry(&claims);
+    let expire_at = expiry(&claims, now);
     identity.info = claims.info.unwrap_or_default();
     ctx.expire_at(expire_at);
     let result = RefreshResult {

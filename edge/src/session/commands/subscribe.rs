@@ -7,6 +7,9 @@ use crate::broker::{BrokerError, Position};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
+/// The `type` of a subscribe to a shared poll: no channel is of that kind here.
+const SHARED_POLL: i32 = 4;
+
 pub(in crate::session) fn handle(
     session: &mut Session,
     id: u32,
@@ -16,7 +19,13 @@ pub(in crate::session) fn handle(
     let Phase::Ready(identity) = &session.phase else {
         return bad_request();
     };
-    if request.channel.is_empty() || !matches!(request.delta.as_str(), "" | "fossil") {
+    if request.channel.is_empty() {
+        return bad_request();
+    }
+    if request.r#type == SHARED_POLL {
+        return refuse(id, ErrorCode::NotAvailable, ctx);
+    }
+    if !matches!(request.delta.as_str(), "" | "fossil") {
         return bad_request();
     }
     if let Err(code) = check(&request, &identity.user, ctx) {
