@@ -1,5 +1,7 @@
 //! Which shards of this node want which channel: node-wide, hash-partitioned.
 //!
+//! A broker may keep state of its own per partition (`S`), under the same lock.
+//!
 //! Lock order: a partition's lock, then an inbox's lock; never two partitions at once. A delivery is pushed
 //! under the partition's lock, which gives every shard the same order of one channel.
 
@@ -7,18 +9,29 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Delivery, Inbox, Published, SHARDS_MAX, ShardId};
+use super::event::{Delivery, Event, Inbox};
+use super::{SHARDS_MAX, ShardId};
 
 const PARTITIONS: usize = 256;
 
 /// The node's channels.
-pub struct Channels {
+pub struct Channels<S = ()> {
     hasher: RandomState,
-    partitions: Box<[Mutex<Partition>]>,
+    partitions: Box<[Mutex<Partition<S>>]>,
     inboxes: Box<[Arc<dyn Inbox>]>,
 }
 
-type Partition = HashMap<Arc<str>, ShardSet>;
+#[derive(Default)]
+struct Partition<S> {
+    interest: HashMap<Arc<str>, ShardSet>,
+    state: S,
+}
+
+/// A locked partition.
+pub(super) struct Locked<'a, S> {
+    partition: MutexGuard<'a, Partition<S>>,
+    inboxes: &'a [Arc<dyn Inbox>],
+}
 
 /// The shards that want a channel, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,11 +51,11 @@ impl ShardSet {
     }
 }
 
-/// No interested shard got the publication: the named one has no room.
+/// No interested shard got the event: the named one has no room.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoRoom(pub ShardId);
 
-impl Channels {
+impl<S: Default> Channels<S> {
     /// An empty table that delivers into `inboxes`, whose index is the shard's number.
     #[must_use]
     pub fn new(inboxes: Vec<Arc<dyn Inbox>>) -> Self {
@@ -55,64 +68,36 @@ impl Channels {
 
     /// Registers the shard; true if it is the channel's first on this node.
     pub fn attach(&self, channel: &str, shard: ShardId) -> bool {
-        let mut partition = self.partition(channel);
-        if let Some(shards) = partition.get_mut(channel) {
-            shards.insert(shard);
-            return false;
-        }
-        let mut shards = ShardSet::default();
-        shards.insert(shard);
-        partition.insert(Arc::from(channel), shards);
-        true
+        self.lock(channel).attach(channel, shard)
     }
 
     /// Forgets the shard; true if nobody on this node wants the channel any more.
     pub fn detach(&self, channel: &str, shard: ShardId) -> bool {
-        let mut partition = self.partition(channel);
-        let Some(shards) = partition.get_mut(channel) else {
+        let mut locked = self.lock(channel);
+        let interest = &mut locked.partition.interest;
+        let Some(shards) = interest.get_mut(channel) else {
             return false;
         };
         shards.remove(shard);
         if *shards != ShardSet::default() {
             return false;
         }
-        partition.remove(channel);
+        interest.remove(channel);
         true
     }
 
     /// Whether some shard wants the channel.
     #[must_use]
     pub fn wants(&self, channel: &str) -> bool {
-        self.partition(channel).contains_key(channel)
+        self.lock(channel).partition.interest.contains_key(channel)
     }
 
-    /// Pushes the publication to every interested shard, or to none.
+    /// Pushes the event to every interested shard, or to none.
     ///
     /// # Errors
     /// [`NoRoom`] names a shard whose inbox is full.
-    pub fn deliver(&self, channel: &str, published: &Arc<Published>) -> Result<(), NoRoom> {
-        let partition = self.partition(channel);
-        let Some((name, shards)) = partition.get_key_value(channel) else {
-            return Ok(());
-        };
-        let delivery = Delivery {
-            channel: Arc::clone(name),
-            published: Arc::clone(published),
-        };
-        let interested = || {
-            self.inboxes
-                .iter()
-                .enumerate()
-                .filter(|(shard, _)| shards.contains(*shard))
-        };
-        let cost = delivery.cost();
-        if let Some((shard, _)) = interested().find(|(_, inbox)| !inbox.has_room(cost)) {
-            return Err(NoRoom(shard));
-        }
-        for (_, inbox) in interested() {
-            inbox.push(delivery.clone());
-        }
-        Ok(())
+    pub fn deliver(&self, channel: &str, event: &Event) -> Result<(), NoRoom> {
+        self.lock(channel).deliver(channel, event)
     }
 
     /// Waits until the shard's inbox was emptied.
@@ -125,27 +110,21 @@ impl Channels {
     /// The number of channels with a subscriber.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.partitions
-            .iter()
-            .map(|partition| lock(partition).len())
-            .sum()
+        let count = |partition| lock(partition).interest.len();
+        self.partitions.iter().map(count).sum()
     }
 
     /// Whether no channel has a subscriber.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.partitions
-            .iter()
-            .all(|partition| lock(partition).is_empty())
+        self.len() == 0
     }
 
     /// The names of all channels with a subscriber.
     #[must_use]
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.partitions
-            .iter()
-            .flat_map(|partition| lock(partition).keys().cloned().collect::<Vec<_>>())
-            .collect()
+        let names = |partition| -> Vec<Arc<str>> { lock(partition).interest.keys().cloned().collect() };
+        self.partitions.iter().flat_map(names).collect()
     }
 
     #[expect(
@@ -156,17 +135,96 @@ impl Channels {
         clippy::cast_possible_truncation,
         reason = "only the low bits are used"
     )]
-    fn partition(&self, channel: &str) -> MutexGuard<'_, Partition> {
-        lock(&self.partitions[self.hasher.hash_one(channel) as usize % PARTITIONS])
+    pub(super) fn lock(&self, channel: &str) -> Locked<'_, S> {
+        let index = self.hasher.hash_one(channel) as usize % PARTITIONS;
+        self.locked(&self.partitions[index])
+    }
+
+    /// Every partition in turn, locked while it is looked at.
+    pub(super) fn each(&self) -> impl Iterator<Item = Locked<'_, S>> {
+        self.partitions.iter().map(|partition| self.locked(partition))
+    }
+
+    fn locked<'a>(&'a self, partition: &'a Mutex<Partition<S>>) -> Locked<'a, S> {
+        Locked {
+            partition: lock(partition),
+            inboxes: &self.inboxes,
+        }
     }
 }
 
+impl<S> Locked<'_, S> {
+    /// The broker's own state.
+    pub(super) fn state(&mut self) -> &mut S {
+        &mut self.partition.state
+    }
+
+    /// As [`Channels::attach`].
+    pub(super) fn attach(&mut self, channel: &str, shard: ShardId) -> bool {
+        let interest = &mut self.partition.interest;
+        if let Some(shards) = interest.get_mut(channel) {
+            shards.insert(shard);
+            return false;
+        }
+        let mut shards = ShardSet::default();
+        shards.insert(shard);
+        interest.insert(Arc::from(channel), shards);
+        true
+    }
+
+    /// Whether every interested shard takes an event of so many bytes.
+    pub(super) fn room(&self, channel: &str, cost: usize) -> Result<(), NoRoom> {
+        let Some(shards) = self.partition.interest.get(channel) else {
+            return Ok(());
+        };
+        let full = |(shard, inbox): &(ShardId, &Arc<dyn Inbox>)| {
+            shards.contains(*shard) && !inbox.has_room(cost)
+        };
+        match self.inboxes.iter().enumerate().find(full) {
+            Some((shard, _)) => Err(NoRoom(shard)),
+            None => Ok(()),
+        }
+    }
+
+    /// Pushes to every interested shard, after [`Locked::room`].
+    pub(super) fn push(&self, channel: &str, event: &Event) {
+        let Some((name, shards)) = self.partition.interest.get_key_value(channel) else {
+            return;
+        };
+        let delivery = Delivery {
+            channel: Arc::clone(name),
+            event: event.clone(),
+        };
+        for (shard, inbox) in self.inboxes.iter().enumerate() {
+            if shards.contains(shard) {
+                inbox.push(delivery.clone());
+            }
+        }
+    }
+
+    /// As [`Channels::deliver`].
+    pub(super) fn deliver(&self, channel: &str, event: &Event) -> Result<(), NoRoom> {
+        self.room(channel, cost(channel, event))?;
+        self.push(channel, event);
+        Ok(())
+    }
+}
+
+/// What an event of this channel will cost in an inbox.
+fn cost(channel: &str, event: &Event) -> usize {
+    let delivery = Delivery {
+        channel: Arc::default(),
+        event: event.clone(),
+    };
+    delivery.cost() + channel.len()
+}
+
 /// A panic elsewhere leaves a map of plain bits, which stays usable.
-fn lock(partition: &Mutex<Partition>) -> MutexGuard<'_, Partition> {
+fn lock<S>(partition: &Mutex<Partition<S>>) -> MutexGuard<'_, Partition<S>> {
     partition.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl std::fmt::Debug for Channels {
+impl<S> std::fmt::Debug for Channels<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channels")
             .field("shards", &self.inboxes.len())

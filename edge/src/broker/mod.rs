@@ -10,17 +10,22 @@
 //! the node connects.
 
 mod channels;
+mod event;
 mod memory;
 mod nats;
-
-use std::sync::Arc;
+mod stream;
 
 use serde::{Deserialize, Serialize};
-use tidewire_protocol::Publication;
+use tidewire_protocol::{ClientInfo, Publication};
 
 pub use channels::Channels;
-pub use memory::Memory;
+pub use event::{Delivery, Event, Inbox, Published};
+pub use memory::{Kept, Memory};
 pub use nats::{NatsCore, NatsError, NatsLink, NatsOptions, NatsStats};
+pub use stream::{
+    AttachOptions, Attached, HistoryFilter, HistoryPage, Outcome, Position, PublishOptions,
+    StreamOptions, Suppressed,
+};
 
 /// The number of a shard within its node, from 0; at most [`SHARDS_MAX`] shards exist.
 pub type ShardId = usize;
@@ -28,56 +33,11 @@ pub type ShardId = usize;
 /// Shards are kept as bits of one word.
 pub const SHARDS_MAX: usize = 64;
 
-/// A publication on its way to the subscribers, shared by all shards.
-#[derive(Debug)]
-pub struct Published {
-    /// Offset of the publication before this one in the channel's stream; 0 without history.
-    pub prev: u64,
-    /// What the subscribers get.
-    pub publication: Publication,
-}
-
-/// One event of one channel.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The channel's full name.
-    pub channel: Arc<str>,
-    /// The publication.
-    pub published: Arc<Published>,
-}
-
-impl Delivery {
-    /// What this event counts for in a bounded inbox, in bytes.
-    #[must_use]
-    pub fn cost(&self) -> usize {
-        self.published.publication.data.len() + self.channel.len() + 64
-    }
-}
-
-/// A shard's bounded queue of deliveries.
-pub trait Inbox: Send + Sync {
-    /// Whether a delivery of `cost` bytes fits now. An empty inbox has room for everything.
-    fn has_room(&self, cost: usize) -> bool;
-    /// Queues one event. Called only after [`Inbox::has_room`], under the channel's lock; a queue may
-    /// overshoot its limit by the events that other channels pushed in between.
-    fn push(&self, delivery: Delivery);
-    /// Waits until the inbox is emptied; returns at once if it is empty, since the caller looked a moment ago.
-    fn room(&self) -> futures::future::BoxFuture<'_, ()>;
-}
-
-/// Where a stream stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// Offset of the newest publication; 0 without history.
-    pub offset: u64,
-    /// The stream's epoch; empty without history.
-    pub epoch: String,
-}
-
 /// What to do when an interested shard has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
     /// Wait for room (API publishes).
+    #[default]
     Wait,
     /// Refuse with [`BrokerError::Full`] (client publishes).
     Refuse,
@@ -98,6 +58,15 @@ pub enum BrokerError {
     /// The publication is larger than the backend takes.
     #[error("the publication is larger than the broker takes")]
     TooLarge,
+    /// This broker keeps no history.
+    #[error("the broker keeps no history")]
+    NoHistory,
+    /// The position belongs to another epoch of the stream.
+    #[error("the stream has another epoch")]
+    UnknownEpoch,
+    /// Nothing can come before offset 0.
+    #[error("a reversed read cannot begin at offset 0")]
+    BadFilter,
 }
 
 /// A broker's state as `GET /node` shows it.
@@ -126,37 +95,53 @@ impl Broker {
     /// Publishes to a channel.
     ///
     /// # Errors
-    /// See [`BrokerError`]; nothing was delivered then.
+    /// See [`BrokerError`]; nothing was stored or delivered then.
     pub async fn publish(
         &self,
         channel: &str,
         publication: Publication,
-        when_full: WhenFull,
-    ) -> Result<Position, BrokerError> {
+        options: &PublishOptions,
+    ) -> Result<Outcome, BrokerError> {
         match self {
-            Self::Memory(broker) => broker.publish(channel, publication, when_full).await,
-            Self::Nats(broker) => broker.publish(channel, publication).await,
+            Self::Memory(broker) => broker.publish(channel, publication, options).await,
+            Self::Nats(broker) => {
+                let position = broker.publish(channel, publication).await?;
+                Ok(Outcome {
+                    position,
+                    suppressed: None,
+                })
+            }
         }
     }
 
-    /// [`Broker::publish`] where the answer is known at once: gives the publication back when it would wait.
-    ///
-    /// # Errors
-    /// The publication, unchanged.
+    /// [`Broker::publish`] where the answer is known at once.
+    #[must_use]
     pub fn publish_now(
         &self,
         channel: &str,
-        publication: Box<Publication>,
-    ) -> Result<Result<Position, BrokerError>, Box<Publication>> {
+        publication: &Publication,
+        options: &PublishOptions,
+    ) -> Option<Result<Outcome, BrokerError>> {
         match self {
-            Self::Memory(broker) => Ok(broker.publish_now(
-                channel,
-                &Arc::new(Published {
-                    prev: 0,
-                    publication: *publication,
-                }),
-            )),
-            Self::Nats(_) => Err(publication),
+            Self::Memory(broker) => Some(broker.publish_now(channel, publication, options)),
+            Self::Nats(_) => None,
+        }
+    }
+
+    /// Tells the subscribers that a client joined. Best effort, never waits.
+    pub fn publish_join(&self, channel: &str, info: ClientInfo) {
+        self.publish_event(channel, memory::event(info, true));
+    }
+
+    /// Tells the subscribers that a client left. Best effort, never waits.
+    pub fn publish_leave(&self, channel: &str, info: ClientInfo) {
+        self.publish_event(channel, memory::event(info, false));
+    }
+
+    fn publish_event(&self, channel: &str, event: Event) {
+        match self {
+            Self::Memory(broker) => broker.publish_event(channel, &event),
+            Self::Nats(broker) => broker.publish_event(channel, event),
         }
     }
 
@@ -164,19 +149,74 @@ impl Broker {
     ///
     /// # Errors
     /// See [`BrokerError`]; the shard is not attached then.
-    pub async fn attach(&self, channel: &str, shard: ShardId) -> Result<Position, BrokerError> {
+    pub async fn attach(
+        &self,
+        channel: &str,
+        shard: ShardId,
+        options: &AttachOptions,
+    ) -> Result<Attached, BrokerError> {
         match self {
-            Self::Memory(broker) => Ok(broker.attach(channel, shard)),
-            Self::Nats(broker) => broker.attach(channel, shard).await,
+            Self::Memory(broker) => broker.attach(channel, shard, options),
+            Self::Nats(_) if options.stream.is_some() => Err(BrokerError::NoHistory),
+            Self::Nats(broker) => {
+                let position = broker.attach(channel, shard).await?;
+                Ok(Attached {
+                    position,
+                    page: None,
+                })
+            }
         }
     }
 
     /// [`Broker::attach`] where the answer is known at once.
     #[must_use]
-    pub fn attach_now(&self, channel: &str, shard: ShardId) -> Option<Position> {
+    pub fn attach_now(
+        &self,
+        channel: &str,
+        shard: ShardId,
+        options: &AttachOptions,
+    ) -> Option<Result<Attached, BrokerError>> {
         match self {
-            Self::Memory(broker) => Some(broker.attach(channel, shard)),
+            Self::Memory(broker) => Some(broker.attach(channel, shard, options)),
             Self::Nats(_) => None,
+        }
+    }
+
+    /// Reads a channel's stream.
+    ///
+    /// # Errors
+    /// [`BrokerError::UnknownEpoch`], [`BrokerError::BadFilter`], [`BrokerError::NoHistory`].
+    pub async fn history(
+        &self,
+        channel: &str,
+        filter: &HistoryFilter,
+        options: StreamOptions,
+    ) -> Result<HistoryPage, BrokerError> {
+        match self {
+            Self::Memory(broker) => broker.history(channel, filter, options),
+            Self::Nats(_) => Err(BrokerError::NoHistory),
+        }
+    }
+
+    /// Drops a channel's publications; offset and epoch go on.
+    ///
+    /// # Errors
+    /// [`BrokerError::NoHistory`].
+    pub async fn remove_history(&self, channel: &str) -> Result<(), BrokerError> {
+        match self {
+            Self::Memory(broker) => {
+                broker.remove_history(channel);
+                Ok(())
+            }
+            Self::Nats(_) => Err(BrokerError::NoHistory),
+        }
+    }
+
+    /// Work of the broker that goes on as long as the node runs.
+    pub async fn run(&self) {
+        match self {
+            Self::Memory(broker) => broker.sweep().await,
+            Self::Nats(_) => std::future::pending().await,
         }
     }
 

@@ -1,13 +1,19 @@
 //! Which connections of this shard are subscribed to which channel.
 //!
-//! Per channel and wire variant one dense array of connections, so that the fan-out is a walk over words. A
-//! subscription knows its place in that array; whoever is moved by a removal is told.
+//! Per channel and [`Kind`] one dense array of connections, so that the fan-out is a walk over words and nobody
+//! pays for what others negotiated. A subscription knows its place in that array; whoever is moved by a removal
+//! is told.
+//!
+//! Positions are kept per channel, not per subscription: all events of a channel pass through the shard in
+//! order, so everybody who is in step with the channel is in step with the stream. Only who subscribed while
+//! older events were still on their way waits in `late` until they have passed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use slab::Slab;
 
+use crate::broker::Position;
 use crate::transport::Variant;
 
 /// A channel of this shard.
@@ -20,32 +26,91 @@ pub struct Hub {
     channels: Slab<Channel>,
 }
 
+/// A channel with a subscriber on this shard.
 #[derive(Debug)]
-struct Channel {
+pub struct Channel {
     name: Arc<str>,
     /// Subscriptions whose attach is not answered yet.
     opening: u32,
-    /// The broker answered an attach, so events reach this shard.
-    attached: bool,
+    /// The last event that passed; `None` without a stream.
+    position: Option<Position>,
     members: Vec<Members>,
+    late: Vec<Late>,
+}
+
+/// What a subscriber gets of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// Encoding and framing.
+    pub variant: Variant,
+    /// Whole payloads or patches.
+    pub delta: DeltaState,
+    /// Each publication is checked against the subscriber's tag filter.
+    pub filtered: bool,
+    /// Joins and leaves too.
+    pub joins: bool,
+}
+
+/// Whether a subscriber gets patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeltaState {
+    /// Not negotiated.
+    Off,
+    /// Negotiated; the next publication goes out whole.
+    Fresh,
+    /// It has the previous publication.
+    Synced,
 }
 
 /// The subscribers of a channel that get the same bytes.
 #[derive(Debug)]
 pub struct Members {
     /// What they get.
-    pub variant: Variant,
+    pub kind: Kind,
     /// Connections, by slab index.
     pub connections: Vec<u32>,
 }
 
-/// A member that took the place of a removed one.
-#[derive(Debug, PartialEq, Eq)]
+/// A subscriber that already has what is still on its way.
+#[derive(Clone, Copy, Debug)]
+struct Late {
+    connection: u32,
+    kind: Kind,
+    /// Events up to this offset are not for it.
+    until: u64,
+}
+
+/// Where a subscription is among the channel's members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The broker has not answered.
+    Opening,
+    /// In step, at this index of its kind's array.
+    At(u32),
+    /// Waiting for older events to pass.
+    Late,
+}
+
+/// A subscription whose place, or kind, has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
     /// Its connection.
     pub connection: u32,
-    /// Its new place.
-    pub place: u32,
+    /// Its kind now.
+    pub kind: Kind,
+    /// Its place now.
+    pub place: Place,
+}
+
+/// How an event stands to what passed before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It is the next one, or the channel has no stream.
+    Next,
+    /// It passed already.
+    Old,
+    /// Something is missing before it.
+    Gap,
 }
 
 impl Hub {
@@ -53,13 +118,13 @@ impl Hub {
     pub fn open(&mut self, channel: &str) -> ChannelId {
         let id = self.names.get(channel).copied().unwrap_or_else(|| {
             let name: Arc<str> = Arc::from(channel);
-            let entry = Channel {
+            let id = index(self.channels.insert(Channel {
                 name: Arc::clone(&name),
                 opening: 0,
-                attached: false,
+                position: None,
                 members: Vec::new(),
-            };
-            let id = index(self.channels.insert(entry));
+                late: Vec::new(),
+            }));
             self.names.insert(name, id);
             id
         });
@@ -69,36 +134,36 @@ impl Hub {
         id
     }
 
-    /// Whether events of the channel reach this shard.
-    #[must_use]
-    pub fn is_attached(&self, id: ChannelId) -> bool {
-        self.channels
-            .get(id as usize)
-            .is_some_and(|channel| channel.attached)
-    }
-
-    /// Turns an opening subscription into a member and returns its place.
-    pub fn join(&mut self, id: ChannelId, variant: Variant, connection: u32) -> u32 {
+    /// Turns an opening subscription into a member and returns its place. `position` is where the broker
+    /// attached it, if the channel has a stream.
+    pub fn join(
+        &mut self,
+        id: ChannelId,
+        kind: Kind,
+        connection: u32,
+        position: Option<&Position>,
+    ) -> Place {
         let Some(channel) = self.channels.get_mut(id as usize) else {
-            return 0;
+            return Place::Opening;
         };
         channel.opening = channel.opening.saturating_sub(1);
-        channel.attached = true;
-        let at = channel
-            .members
-            .iter()
-            .position(|members| members.variant == variant)
-            .unwrap_or_else(|| {
-                channel.members.push(Members {
-                    variant,
-                    connections: Vec::with_capacity(1),
+        match (position, &channel.position) {
+            (Some(at), Some(passed)) if at.epoch == passed.epoch && at.offset > passed.offset => {
+                channel.late.push(Late {
+                    connection,
+                    kind,
+                    until: at.offset,
                 });
-                channel.members.len() - 1
-            });
-        channel.members.get_mut(at).map_or(0, |members| {
-            members.connections.push(connection);
-            index(members.connections.len() - 1)
-        })
+                Place::Late
+            }
+            (Some(at), passed) => {
+                if passed.is_none() || channel.is_empty() {
+                    channel.position = Some(at.clone());
+                }
+                Place::At(channel.add(kind, connection))
+            }
+            (None, _) => Place::At(channel.add(kind, connection)),
+        }
     }
 
     /// Gives up an opening subscription; the channel's name if nobody is left.
@@ -108,49 +173,33 @@ impl Hub {
         self.close_if_empty(id)
     }
 
-    /// Removes a member from its place; who moved into it, and the channel's name if nobody is left.
-    pub fn leave(
-        &mut self,
-        id: ChannelId,
-        variant: Variant,
-        place: u32,
-    ) -> (Option<Moved>, Option<Arc<str>>) {
+    /// Removes a member; who moved into its place, and the channel's name if nobody is left.
+    pub fn leave(&mut self, id: ChannelId, member: Moved) -> (Option<Moved>, Option<Arc<str>>) {
         let Some(channel) = self.channels.get_mut(id as usize) else {
             return (None, None);
         };
-        let Some(at) = channel
-            .members
-            .iter()
-            .position(|members| members.variant == variant)
-        else {
-            return (None, None);
+        let moved = match member.place {
+            Place::Opening => None,
+            Place::Late => {
+                channel.late.retain(|late| late.connection != member.connection);
+                None
+            }
+            Place::At(place) => channel.remove(member.kind, place),
         };
-        let Some(members) = channel.members.get_mut(at) else {
-            return (None, None);
-        };
-        if members.connections.len() <= place as usize {
-            return (None, None);
-        }
-        members.connections.swap_remove(place as usize);
-        let moved = members
-            .connections
-            .get(place as usize)
-            .map(|&connection| Moved { connection, place });
-        if members.connections.is_empty() {
-            channel.members.swap_remove(at);
-        } else if members.connections.capacity() > 4 * members.connections.len() {
-            members.connections.shrink_to(2 * members.connections.len());
-        }
         (moved, self.close_if_empty(id))
     }
 
-    /// The channel's subscribers, by what they get.
+    /// The channel, if somebody here is subscribed to it.
     #[must_use]
-    pub fn members(&self, channel: &str) -> &[Members] {
-        self.names
-            .get(channel)
-            .and_then(|id| self.channels.get(*id as usize))
-            .map_or(&[], |channel| &channel.members)
+    pub fn channel(&self, channel: &str) -> Option<&Channel> {
+        let id = self.names.get(channel)?;
+        self.channels.get(*id as usize)
+    }
+
+    /// The same, with its id, to be advanced.
+    pub fn channel_mut(&mut self, channel: &str) -> Option<(ChannelId, &mut Channel)> {
+        let id = *self.names.get(channel)?;
+        Some((id, self.channels.get_mut(id as usize)?))
     }
 
     /// The id of a channel that exists here.
@@ -173,24 +222,137 @@ impl Hub {
 
     /// Every channel with its number of members.
     pub fn counts(&self) -> impl Iterator<Item = (Arc<str>, u32)> {
-        self.channels.iter().map(|(_, channel)| {
-            let count: usize = channel
-                .members
-                .iter()
-                .map(|members| members.connections.len())
-                .sum();
-            (Arc::clone(&channel.name), index(count))
-        })
+        self.channels
+            .iter()
+            .map(|(_, channel)| (Arc::clone(&channel.name), index(channel.connections().count())))
     }
 
     fn close_if_empty(&mut self, id: ChannelId) -> Option<Arc<str>> {
         let channel = self.channels.get(id as usize)?;
-        if channel.opening > 0 || !channel.members.is_empty() {
+        if channel.opening > 0 || !channel.is_empty() {
             return None;
         }
         let channel = self.channels.remove(id as usize);
         self.names.remove(&channel.name);
         Some(channel.name)
+    }
+}
+
+impl Channel {
+    /// The channel's name.
+    #[must_use]
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The subscribers that are in step, by what they get.
+    #[must_use]
+    pub fn members(&self) -> &[Members] {
+        &self.members
+    }
+
+    /// Every subscriber, late ones too.
+    pub fn connections(&self) -> impl Iterator<Item = u32> {
+        let members = self.members.iter().flat_map(|members| members.connections.iter().copied());
+        members.chain(self.late.iter().map(|late| late.connection))
+    }
+
+    /// Where the channel stands; `None` without a stream.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// Compares an event with what passed, and moves on unless it is old.
+    pub fn advance(&mut self, prev: u64, to: Position) -> Step {
+        if to.offset == 0 {
+            return Step::Next;
+        }
+        let step = match &self.position {
+            None => Step::Next,
+            Some(passed) if passed.epoch != to.epoch => Step::Gap,
+            Some(passed) if to.offset <= passed.offset => return Step::Old,
+            Some(passed) if prev == passed.offset => Step::Next,
+            Some(_) => Step::Gap,
+        };
+        self.position = Some(to);
+        step
+    }
+
+    /// Brings in step whoever waited for what has passed now; call after the event was delivered to the members.
+    pub fn catch_up(&mut self) -> Vec<Moved> {
+        let passed = self.position.as_ref().map_or(u64::MAX, |position| position.offset);
+        let (ready, late): (Vec<Late>, Vec<Late>) = std::mem::take(&mut self.late)
+            .into_iter()
+            .partition(|late| late.until <= passed);
+        self.late = late;
+        let join = |Late { connection, kind, .. }: Late| Moved {
+            connection,
+            kind,
+            place: Place::At(self.add(kind, connection)),
+        };
+        ready.into_iter().map(join).collect()
+    }
+
+    /// Those whose first whole publication went out get patches from now on.
+    pub fn sync_deltas(&mut self) -> Vec<Moved> {
+        let fresh = |members: &mut Members| members.kind.delta == DeltaState::Fresh;
+        let groups: Vec<Members> = self.members.extract_if(.., fresh).collect();
+        let mut moved = Vec::new();
+        for Members { kind, connections } in groups {
+            let kind = Kind {
+                delta: DeltaState::Synced,
+                ..kind
+            };
+            for connection in connections {
+                let place = Place::At(self.add(kind, connection));
+                moved.push(Moved {
+                    connection,
+                    kind,
+                    place,
+                });
+            }
+        }
+        moved
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.late.is_empty()
+    }
+
+    fn add(&mut self, kind: Kind, connection: u32) -> u32 {
+        let known = self.members.iter().position(|members| members.kind == kind);
+        let at = known.unwrap_or_else(|| {
+            self.members.push(Members {
+                kind,
+                connections: Vec::with_capacity(1),
+            });
+            self.members.len() - 1
+        });
+        self.members.get_mut(at).map_or(0, |members| {
+            members.connections.push(connection);
+            index(members.connections.len() - 1)
+        })
+    }
+
+    fn remove(&mut self, kind: Kind, place: u32) -> Option<Moved> {
+        let at = self.members.iter().position(|members| members.kind == kind)?;
+        let members = self.members.get_mut(at)?;
+        if members.connections.len() <= place as usize {
+            return None;
+        }
+        members.connections.swap_remove(place as usize);
+        let moved = members.connections.get(place as usize).map(|&connection| Moved {
+            connection,
+            kind,
+            place: Place::At(place),
+        });
+        if members.connections.is_empty() {
+            self.members.swap_remove(at);
+        } else if members.connections.capacity() > 4 * members.connections.len() {
+            members.connections.shrink_to(2 * members.connections.len());
+        }
+        moved
     }
 }
 
@@ -200,98 +362,4 @@ fn index(value: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
-    use super::*;
-    use proptest::prelude::*;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Join {
-            connection: u32,
-            channel: u8,
-            protobuf: bool,
-        },
-        Abandon {
-            channel: u8,
-        },
-        Leave {
-            pick: usize,
-        },
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            (0..20_u32, 0..4_u8, any::<bool>()).prop_map(|(connection, channel, protobuf)| {
-                Step::Join {
-                    connection,
-                    channel,
-                    protobuf,
-                }
-            }),
-            (0..4_u8).prop_map(|channel| Step::Abandon { channel }),
-            any::<usize>().prop_map(|pick| Step::Leave { pick }),
-        ]
-    }
-
-    fn variant(protobuf: bool) -> Variant {
-        if protobuf {
-            Variant::WebSocketProtobuf
-        } else {
-            Variant::WebSocketJson
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_hub_agrees_with_a_naive_model(steps in prop::collection::vec(step(), 0..80)) {
-            let mut hub = Hub::default();
-            // (channel, protobuf, connection) -> place
-            let mut model: BTreeMap<(u8, bool, u32), (ChannelId, u32)> = BTreeMap::new();
-            for step in steps {
-                match step {
-                    Step::Join { connection, channel, protobuf } => {
-                        if model.contains_key(&(channel, protobuf, connection)) {
-                            continue;
-                        }
-                        let id = hub.open(&channel.to_string());
-                        let place = hub.join(id, variant(protobuf), connection);
-                        model.insert((channel, protobuf, connection), (id, place));
-                    }
-                    Step::Abandon { channel } => {
-                        let id = hub.open(&channel.to_string());
-                        let empty = hub.abandon(id).is_some();
-                        prop_assert_eq!(empty, !model.keys().any(|key| key.0 == channel));
-                    }
-                    Step::Leave { pick } => {
-                        let Some(&key) = model.keys().nth(pick % model.len().max(1)) else { continue };
-                        let (id, place) = model.remove(&key).unwrap();
-                        let (moved, empty) = hub.leave(id, variant(key.1), place);
-                        if let Some(moved) = moved {
-                            model.get_mut(&(key.0, key.1, moved.connection)).unwrap().1 = moved.place;
-                        }
-                        prop_assert_eq!(empty.is_some(), !model.keys().any(|other| other.0 == key.0));
-                    }
-                }
-                for channel in 0..4_u8 {
-                    for protobuf in [false, true] {
-                        let expected: BTreeSet<u32> = model
-                            .keys()
-                            .filter(|key| key.0 == channel && key.1 == protobuf)
-                            .map(|key| key.2)
-                            .collect();
-                        let members: Vec<u32> = hub
-                            .members(&channel.to_string())
-                            .iter()
-                            .filter(|members| members.variant == variant(protobuf))
-                            .flat_map(|members| members.connections.clone())
-                            .collect();
-                        prop_assert_eq!(members.len(), expected.len());
-                        prop_assert_eq!(members.into_iter().collect::<BTreeSet<_>>(), expected);
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;
