@@ -1,1 +1,4 @@
-//! Placeholder.
+//! The Tidewire edge.
+
+pub mod broker;
+pub mod control;

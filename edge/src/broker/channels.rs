@@ -69,7 +69,9 @@ impl Channels {
     /// Forgets the shard; true if nobody on this node wants the channel any more.
     pub fn detach(&self, channel: &str, shard: ShardId) -> bool {
         let mut partition = self.partition(channel);
-        let Some(shards) = partition.get_mut(channel) else { return false };
+        let Some(shards) = partition.get_mut(channel) else {
+            return false;
+        };
         shards.remove(shard);
         if *shards != ShardSet::default() {
             return false;
@@ -90,9 +92,19 @@ impl Channels {
     /// [`NoRoom`] names a shard whose inbox is full.
     pub fn deliver(&self, channel: &str, published: &Arc<Published>) -> Result<(), NoRoom> {
         let partition = self.partition(channel);
-        let Some((name, shards)) = partition.get_key_value(channel) else { return Ok(()) };
-        let delivery = Delivery { channel: Arc::clone(name), published: Arc::clone(published) };
-        let interested = || self.inboxes.iter().enumerate().filter(|(shard, _)| shards.contains(*shard));
+        let Some((name, shards)) = partition.get_key_value(channel) else {
+            return Ok(());
+        };
+        let delivery = Delivery {
+            channel: Arc::clone(name),
+            published: Arc::clone(published),
+        };
+        let interested = || {
+            self.inboxes
+                .iter()
+                .enumerate()
+                .filter(|(shard, _)| shards.contains(*shard))
+        };
         let cost = delivery.cost();
         if let Some((shard, _)) = interested().find(|(_, inbox)| !inbox.has_room(cost)) {
             return Err(NoRoom(shard));
@@ -113,23 +125,37 @@ impl Channels {
     /// The number of channels with a subscriber.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.partitions.iter().map(|partition| lock(partition).len()).sum()
+        self.partitions
+            .iter()
+            .map(|partition| lock(partition).len())
+            .sum()
     }
 
     /// Whether no channel has a subscriber.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.partitions.iter().all(|partition| lock(partition).is_empty())
+        self.partitions
+            .iter()
+            .all(|partition| lock(partition).is_empty())
     }
 
     /// The names of all channels with a subscriber.
     #[must_use]
     pub fn names(&self) -> Vec<Arc<str>> {
-        self.partitions.iter().flat_map(|partition| lock(partition).keys().cloned().collect::<Vec<_>>()).collect()
+        self.partitions
+            .iter()
+            .flat_map(|partition| lock(partition).keys().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the number of partitions")]
-    #[expect(clippy::cast_possible_truncation, reason = "only the low bits are used")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the index is taken modulo the number of partitions"
+    )]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "only the low bits are used"
+    )]
     fn partition(&self, channel: &str) -> MutexGuard<'_, Partition> {
         lock(&self.partitions[self.hasher.hash_one(channel) as usize % PARTITIONS])
     }
@@ -142,6 +168,8 @@ fn lock(partition: &Mutex<Partition>) -> MutexGuard<'_, Partition> {
 
 impl std::fmt::Debug for Channels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channels").field("shards", &self.inboxes.len()).finish_non_exhaustive()
+        f.debug_struct("Channels")
+            .field("shards", &self.inboxes.len())
+            .finish_non_exhaustive()
     }
 }

@@ -26,7 +26,10 @@ impl Memory {
         publication: Publication,
         when_full: WhenFull,
     ) -> Result<Position, BrokerError> {
-        let published = Arc::new(Published { prev: 0, publication });
+        let published = Arc::new(Published {
+            prev: 0,
+            publication,
+        });
         loop {
             match self.channels.deliver(channel, &published) {
                 Ok(()) => return Ok(Position::default()),
@@ -36,8 +39,15 @@ impl Memory {
         }
     }
 
-    pub(super) fn publish_now(&self, channel: &str, published: &Arc<Published>) -> Result<Position, BrokerError> {
-        self.channels.deliver(channel, published).map(|()| Position::default()).map_err(|NoRoom(_)| BrokerError::Full)
+    pub(super) fn publish_now(
+        &self,
+        channel: &str,
+        published: &Arc<Published>,
+    ) -> Result<Position, BrokerError> {
+        self.channels
+            .deliver(channel, published)
+            .map(|()| Position::default())
+            .map_err(|NoRoom(_)| BrokerError::Full)
     }
 
     pub(super) fn attach(&self, channel: &str, shard: ShardId) -> Position {

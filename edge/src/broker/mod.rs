@@ -20,7 +20,7 @@ use tidewire_protocol::Publication;
 
 pub use channels::Channels;
 pub use memory::Memory;
-pub use nats::{NatsCore, NatsOptions};
+pub use nats::{NatsCore, NatsError, NatsLink, NatsOptions, NatsStats};
 
 /// The number of a shard within its node, from 0; at most [`SHARDS_MAX`] shards exist.
 pub type ShardId = usize;
@@ -56,12 +56,12 @@ impl Delivery {
 
 /// A shard's bounded queue of deliveries.
 pub trait Inbox: Send + Sync {
-    /// Whether a delivery of `cost` bytes fits now.
+    /// Whether a delivery of `cost` bytes fits now. An empty inbox has room for everything.
     fn has_room(&self, cost: usize) -> bool;
     /// Queues one event. Called only after [`Inbox::has_room`], under the channel's lock; a queue may
     /// overshoot its limit by the events that other channels pushed in between.
     fn push(&self, delivery: Delivery);
-    /// Waits until something was taken out.
+    /// Waits until the inbox is emptied; returns at once if it is empty, since the caller looked a moment ago.
     fn room(&self) -> futures::future::BoxFuture<'_, ()>;
 }
 
@@ -95,6 +95,9 @@ pub enum BrokerError {
     /// The channel's name cannot be used with this broker.
     #[error("the channel's name cannot be used with this broker")]
     BadChannel,
+    /// The publication is larger than the backend takes.
+    #[error("the publication is larger than the broker takes")]
+    TooLarge,
 }
 
 /// A broker's state as `GET /node` shows it.
@@ -146,7 +149,13 @@ impl Broker {
         publication: Publication,
     ) -> Result<Result<Position, BrokerError>, Publication> {
         match self {
-            Self::Memory(broker) => Ok(broker.publish_now(channel, &Arc::new(Published { prev: 0, publication }))),
+            Self::Memory(broker) => Ok(broker.publish_now(
+                channel,
+                &Arc::new(Published {
+                    prev: 0,
+                    publication,
+                }),
+            )),
             Self::Nats(_) => Err(publication),
         }
     }
@@ -192,7 +201,11 @@ impl Broker {
     #[must_use]
     pub fn state(&self) -> BrokerState {
         match self {
-            Self::Memory(_) => BrokerState { kind: "memory".to_owned(), connected: true, error: None },
+            Self::Memory(_) => BrokerState {
+                kind: "memory".to_owned(),
+                connected: true,
+                error: None,
+            },
             Self::Nats(broker) => broker.state(),
         }
     }

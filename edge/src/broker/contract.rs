@@ -1,0 +1,433 @@
+//! What every broker must do, tested the same way for each.
+//!
+//! A test gets a [`Harness`]: a started broker with three shards whose inboxes the test empties itself. The one
+//! difference that the suite knows is [`Harness::refuses_when_full`]: a broker without shared memory hears of a
+//! full shard only after it has accepted the publication.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::*;
+
+#[path = "../../tests/support/nats_server.rs"]
+#[expect(dead_code, reason = "the integration tests use the rest")]
+mod nats_server;
+
+const SHARDS: usize = 3;
+
+/// How long anything may take that must happen.
+const SOON: Duration = Duration::from_secs(10);
+
+/// An inbox with room for a number of deliveries.
+#[derive(Default)]
+struct TestInbox {
+    capacity: AtomicUsize,
+    queue: Mutex<VecDeque<Delivery>>,
+    pushed: Notify,
+    emptied: Notify,
+    /// A permit for each time somebody began to wait for room.
+    waits: Notify,
+}
+
+impl TestInbox {
+    fn set_capacity(&self, deliveries: usize) {
+        self.capacity.store(deliveries, Ordering::SeqCst);
+    }
+
+    /// Everything that is queued: (channel, payload).
+    fn take(&self) -> Vec<(String, String)> {
+        let taken = self
+            .queue
+            .lock()
+            .unwrap()
+            .drain(..)
+            .map(|delivery| shown(&delivery))
+            .collect();
+        self.emptied.notify_waiters();
+        taken
+    }
+
+    /// The payloads of the next deliveries, of which there must be so many.
+    async fn next(&self, count: usize) -> Vec<String> {
+        let mut payloads = Vec::new();
+        while payloads.len() < count {
+            let taken = self.take();
+            if taken.is_empty() {
+                timeout(SOON, self.pushed.notified())
+                    .await
+                    .expect("a delivery comes");
+            }
+            payloads.extend(taken.into_iter().map(|(_, payload)| payload));
+        }
+        assert_eq!(payloads.len(), count, "{payloads:?}");
+        payloads
+    }
+
+    async fn somebody_waits(&self) {
+        timeout(SOON, self.waits.notified())
+            .await
+            .expect("somebody waits for room");
+    }
+}
+
+fn shown(delivery: &Delivery) -> (String, String) {
+    let payload = String::from_utf8(delivery.published.publication.data.to_vec()).unwrap();
+    (delivery.channel.to_string(), payload)
+}
+
+impl Inbox for TestInbox {
+    fn has_room(&self, _cost: usize) -> bool {
+        self.queue.lock().unwrap().len() < self.capacity.load(Ordering::SeqCst)
+    }
+
+    fn push(&self, delivery: Delivery) {
+        self.queue.lock().unwrap().push_back(delivery);
+        self.pushed.notify_one();
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        async {
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            if !self.queue.lock().unwrap().is_empty() || self.capacity.load(Ordering::SeqCst) == 0 {
+                self.waits.notify_one();
+                emptied.await;
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A broker under test.
+struct Harness {
+    broker: Arc<Broker>,
+    inboxes: Vec<Arc<TestInbox>>,
+    refuses_when_full: bool,
+    _server: Option<nats_server::NatsServer>,
+}
+
+fn inboxes() -> (Vec<Arc<TestInbox>>, Arc<Channels>) {
+    let inboxes: Vec<_> = (0..SHARDS)
+        .map(|_| Arc::new(TestInbox::default()))
+        .collect();
+    inboxes
+        .iter()
+        .for_each(|inbox| inbox.set_capacity(usize::MAX));
+    let channels = Channels::new(
+        inboxes
+            .iter()
+            .map(|inbox| Arc::clone(inbox) as Arc<dyn Inbox>)
+            .collect(),
+    );
+    (inboxes, Arc::new(channels))
+}
+
+impl Harness {
+    async fn memory() -> Self {
+        let (inboxes, channels) = inboxes();
+        Self {
+            broker: Arc::new(Broker::Memory(Memory::new(channels))),
+            inboxes,
+            refuses_when_full: true,
+            _server: None,
+        }
+    }
+
+    async fn nats() -> Self {
+        let server = nats_server::NatsServer::start();
+        let (inboxes, channels) = inboxes();
+        let options = NatsOptions {
+            url: server.url(),
+            prefix: "contract".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(1),
+            node_id: "node".to_owned(),
+            tls: None,
+        };
+        let broker = Arc::new(Broker::Nats(
+            NatsCore::connect(options, channels).await.unwrap(),
+        ));
+        let connected = async {
+            // The first attach waits for the connection.
+            broker.attach("warm-up", 0).await.unwrap();
+            broker.detach("warm-up", 0);
+        };
+        timeout(SOON, connected).await.unwrap();
+        Self {
+            broker,
+            inboxes,
+            refuses_when_full: false,
+            _server: Some(server),
+        }
+    }
+
+    async fn publish(&self, channel: &str, payload: &str) {
+        let published = self
+            .broker
+            .publish(channel, publication(payload), WhenFull::Wait);
+        timeout(SOON, published)
+            .await
+            .expect("publishing ends")
+            .expect("it is accepted");
+    }
+
+    async fn attach(&self, channel: &str, shard: ShardId) {
+        timeout(SOON, self.broker.attach(channel, shard))
+            .await
+            .expect("attaching ends")
+            .expect("it succeeds");
+    }
+
+    fn inbox(&self, shard: ShardId) -> &TestInbox {
+        &self.inboxes[shard]
+    }
+}
+
+fn publication(payload: &str) -> Publication {
+    Publication {
+        data: payload.as_bytes().to_vec().into(),
+        ..Publication::default()
+    }
+}
+
+fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+async fn publications_arrive_in_order_at_every_attached_shard(harness: Harness) {
+    harness.attach("a", 0).await;
+    harness.attach("a", 2).await;
+    for payload in numbers(0..200) {
+        harness.publish("a", &payload).await;
+    }
+    assert_eq!(harness.inbox(0).next(200).await, numbers(0..200));
+    assert_eq!(harness.inbox(2).next(200).await, numbers(0..200));
+    assert_eq!(harness.inbox(1).take(), []);
+}
+
+async fn publications_keep_data_info_and_tags(harness: Harness) {
+    let info = tidewire_protocol::ClientInfo {
+        user: "u".into(),
+        client: "c".into(),
+        ..Default::default()
+    };
+    let tags = [("k".to_owned(), "v".to_owned())].into();
+    let sent = Publication {
+        info: Some(info),
+        tags,
+        ..publication("\0binary")
+    };
+    harness.attach("a", 0).await;
+    harness
+        .broker
+        .publish("a", sent.clone(), WhenFull::Wait)
+        .await
+        .unwrap();
+    let inbox = harness.inbox(0);
+    timeout(SOON, inbox.pushed.notified()).await.unwrap();
+    let delivery = inbox.queue.lock().unwrap().pop_front().unwrap();
+    assert_eq!(
+        (
+            &*delivery.channel,
+            delivery.published.prev,
+            &delivery.published.publication
+        ),
+        ("a", 0, &sent)
+    );
+}
+
+async fn nothing_arrives_after_detach(harness: Harness) {
+    harness.attach("a", 0).await;
+    harness.attach("a", 1).await;
+    harness.publish("a", "before").await;
+    assert_eq!(harness.inbox(0).next(1).await, ["before"]);
+    harness.broker.detach("a", 0);
+    harness.publish("a", "after").await;
+    assert_eq!(harness.inbox(1).next(2).await, ["before", "after"]);
+    assert_eq!(harness.inbox(0).take(), []);
+}
+
+async fn attach_is_idempotent(harness: Harness) {
+    for _ in 0..3 {
+        harness.attach("a", 0).await;
+    }
+    harness.publish("a", "once").await;
+    harness.publish("a", "end").await;
+    assert_eq!(harness.inbox(0).next(2).await, ["once", "end"]);
+    harness.broker.detach("a", 0);
+    assert_eq!(harness.broker.channels(), 0);
+}
+
+async fn attach_after_detach_ends_attached_without_duplicates(harness: Harness) {
+    for round in numbers(0..50) {
+        harness.attach("a", 0).await;
+        harness.publish("a", &round).await;
+        assert_eq!(harness.inbox(0).next(1).await, [round]);
+        harness.broker.detach("a", 0);
+    }
+    assert_eq!(harness.broker.channels(), 0);
+}
+
+async fn racing_detach_and_attach_end_attached(harness: Harness) {
+    for round in numbers(0..50) {
+        harness.attach("a", 0).await;
+        let broker = Arc::clone(&harness.broker);
+        let detaching = std::thread::spawn(move || broker.detach("a", 0));
+        harness.attach("a", 1).await;
+        detaching.join().unwrap();
+        harness.publish("a", &round).await;
+        assert_eq!(harness.inbox(1).next(1).await, [round]);
+        assert_eq!(harness.inbox(0).take(), []);
+        harness.broker.detach("a", 1);
+    }
+}
+
+async fn many_channels_attach_at_once(harness: Harness) {
+    let names = numbers(0..500);
+    futures::future::join_all(names.iter().map(|name| harness.attach(name, 0))).await;
+    assert_eq!(harness.broker.channels(), 500);
+    for name in &names {
+        harness.publish(name, name).await;
+    }
+    let mut arrived = harness.inbox(0).next(500).await;
+    arrived.sort_by_key(|name| name.parse::<usize>().unwrap());
+    assert_eq!(arrived, names);
+    names.iter().for_each(|name| harness.broker.detach(name, 0));
+    assert_eq!(harness.broker.channels(), 0);
+}
+
+async fn a_full_shard_holds_back_all_shards_and_loses_nothing(harness: Harness) {
+    harness.attach("a", 0).await;
+    harness.attach("a", 1).await;
+    harness.inbox(0).set_capacity(0);
+    let publishing = async {
+        for payload in numbers(0..20) {
+            harness.publish("a", &payload).await;
+        }
+    };
+    let observing = async {
+        harness.inbox(0).somebody_waits().await;
+        assert_eq!(
+            harness.inbox(1).take(),
+            [],
+            "all interested shards get a publication, or none"
+        );
+        harness.inbox(0).set_capacity(1);
+        let first = harness.inbox(0).next(20);
+        let second = harness.inbox(1).next(20);
+        harness.inbox(0).take();
+        assert_eq!(
+            futures::join!(first, second),
+            (numbers(0..20), numbers(0..20))
+        );
+    };
+    futures::join!(publishing, observing);
+}
+
+async fn a_full_shard_refuses_who_will_not_wait(harness: Harness) {
+    harness.attach("a", 0).await;
+    harness.attach("a", 1).await;
+    harness.inbox(0).set_capacity(0);
+    let refused = harness
+        .broker
+        .publish("a", publication("lost"), WhenFull::Refuse)
+        .await;
+    if harness.refuses_when_full {
+        assert!(matches!(refused, Err(BrokerError::Full)), "{refused:?}");
+        harness.inbox(0).set_capacity(10);
+        harness.publish("a", "kept").await;
+        assert_eq!(harness.inbox(0).next(1).await, ["kept"]);
+        assert_eq!(harness.inbox(1).next(1).await, ["kept"]);
+    } else {
+        refused.expect("the full shard is not known yet");
+        harness.inbox(0).somebody_waits().await;
+        assert_eq!(harness.inbox(1).take(), []);
+        harness.inbox(0).set_capacity(10);
+        harness.inbox(0).take();
+        assert_eq!(harness.inbox(1).next(1).await, ["lost"]);
+    }
+}
+
+async fn concurrent_publishers_give_all_shards_one_order(harness: Harness) {
+    for shard in 0..SHARDS {
+        harness.attach("a", shard).await;
+    }
+    let publishers = ["p", "q", "r", "s"].map(|publisher| {
+        let broker = Arc::clone(&harness.broker);
+        // Shards publish from threads and runtimes of their own.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            for number in 0..100 {
+                let sent = publication(&format!("{publisher}{number}"));
+                runtime
+                    .block_on(broker.publish("a", sent, WhenFull::Wait))
+                    .unwrap();
+            }
+        })
+    });
+    let seen =
+        futures::future::join_all((0..SHARDS).map(|shard| harness.inbox(shard).next(400))).await;
+    publishers
+        .into_iter()
+        .for_each(|publisher| publisher.join().unwrap());
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[0], seen[2]);
+    let of_p: Vec<_> = seen[0]
+        .iter()
+        .filter(|payload| payload.starts_with('p'))
+        .cloned()
+        .collect();
+    assert_eq!(
+        of_p,
+        (0..100)
+            .map(|number| format!("p{number}"))
+            .collect::<Vec<_>>()
+    );
+}
+
+/// Runs a test on a runtime like the node's main thread, while other threads call the broker.
+fn run<F: Future<Output = ()>>(
+    harness: impl Future<Output = Harness>,
+    test: impl FnOnce(Harness) -> F,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async { test(harness.await).await });
+}
+
+macro_rules! suite {
+    ($($name:ident),* $(,)?) => {
+        mod memory {
+            $(#[test] fn $name() { super::run(super::Harness::memory(), super::$name); })*
+        }
+        mod nats {
+            $(#[test] fn $name() { super::run(super::Harness::nats(), super::$name); })*
+        }
+    };
+}
+
+suite! {
+    publications_arrive_in_order_at_every_attached_shard,
+    publications_keep_data_info_and_tags,
+    nothing_arrives_after_detach,
+    attach_is_idempotent,
+    attach_after_detach_ends_attached_without_duplicates,
+    racing_detach_and_attach_end_attached,
+    many_channels_attach_at_once,
+    a_full_shard_holds_back_all_shards_and_loses_nothing,
+    a_full_shard_refuses_who_will_not_wait,
+    concurrent_publishers_give_all_shards_one_order,
+}

@@ -1,1 +1,0 @@
-//! Core NATS: fan-out between nodes, at most once.

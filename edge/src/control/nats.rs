@@ -1,0 +1,445 @@
+//! Nodes find and ask each other over core NATS.
+//!
+//! Subjects, below `<prefix>.tw.`: `nodes` for presence notices, `ask` for questions, `reply.<node>` for answers.
+//!
+//! A node says every 3 s that it lives, and at once when another one asks for a roll call (at its start and after
+//! a reconnect). A node that was not heard of for 7 s is dropped; a leaving one says so. A question goes to all;
+//! answers are awaited from the nodes known at that moment, except those that are dropped meanwhile. An answer
+//! may be larger than a NATS message, so it travels in numbered parts.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::StreamExt as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use super::{
+    Answer, Answerer, ControlError, NodeIdentity, NodeReply, Question, answer_in_time, reply,
+};
+use crate::broker::NatsLink;
+
+/// How long an answer may take.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+const HEARTBEAT: Duration = Duration::from_secs(3);
+
+/// A node that was silent for longer is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(7);
+
+/// How often an asker looks whether a node that it waits for was dropped.
+const ROLL_CHECK: Duration = Duration::from_millis(500);
+
+/// Questions that a node answers at the same time; more are left to time out.
+const ANSWERS_MAX: usize = 64;
+
+/// Bytes of an answer in one message, at most; less if the server takes less.
+const PART_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of one node's answer, at most.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Parts that may wait for the asker; the sender of more is treated as failed.
+const PARTS_WAITING_MAX: usize = 4096;
+
+/// What is said on `nodes`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Notice {
+    /// The node lives.
+    Alive(NodeIdentity),
+    /// The node lives, and wants to know who else does.
+    RollCall(NodeIdentity),
+    /// The node with this id leaves.
+    Leave(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    from: String,
+    number: u64,
+    question: Question,
+}
+
+/// Precedes the bytes of each part, as one line of JSON.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PartHead {
+    node: String,
+    number: u64,
+    part: usize,
+    parts: usize,
+}
+
+type Part = (PartHead, Bytes);
+
+/// The nodes of one NATS prefix.
+#[derive(Debug)]
+pub struct NatsControl {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    link: NatsLink,
+    identity: NodeIdentity,
+    answerer: Arc<dyn Answerer>,
+    others: Mutex<HashMap<String, Instant>>,
+    open: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
+    next_number: AtomicU64,
+    answering: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl NatsControl {
+    pub(super) fn start(
+        link: NatsLink,
+        identity: NodeIdentity,
+        answerer: Arc<dyn Answerer>,
+    ) -> Self {
+        let closed = link.closed();
+        let shared = Arc::new(Shared {
+            link,
+            identity,
+            answerer,
+            others: Mutex::default(),
+            open: Mutex::default(),
+            next_number: AtomicU64::new(1),
+            answering: Arc::new(Semaphore::new(ANSWERS_MAX)),
+        });
+        tokio::spawn(closed.run_until_cancelled_owned(run(Arc::clone(&shared))));
+        Self { shared }
+    }
+
+    pub(super) fn nodes(&self) -> usize {
+        self.shared.living().len() + 1
+    }
+
+    pub(super) async fn ask(&self, question: Question) -> Result<Vec<NodeReply>, ControlError> {
+        let shared = &self.shared;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let (own, others) = futures::join!(
+            answer_in_time(&*shared.answerer, question.clone()),
+            shared.ask_others(question, deadline)
+        );
+        let mut replies = others?;
+        replies.push(reply(shared.identity.id.clone(), own)?);
+        Ok(replies)
+    }
+
+    pub(super) async fn shutdown(&self) {
+        self.shared
+            .say(&Notice::Leave(self.shared.identity.id.clone()))
+            .await;
+    }
+}
+
+impl Shared {
+    async fn ask_others(
+        &self,
+        question: Question,
+        deadline: Instant,
+    ) -> Result<Vec<NodeReply>, ControlError> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        let (sender, mut parts) = mpsc::channel(PARTS_WAITING_MAX);
+        lock(&self.open).insert(number, sender);
+        let _open = OpenQuestion {
+            shared: self,
+            number,
+        };
+        let mut missing = self.living();
+        let asked = Asked {
+            from: self.identity.id.clone(),
+            number,
+            question,
+        };
+        self.send("ask", &asked).await?;
+        let mut replies = Vec::new();
+        let mut partial = HashMap::<String, Assembly>::new();
+        while !missing.is_empty() {
+            let wait = deadline.min(Instant::now() + ROLL_CHECK);
+            match timeout_at(wait, parts.recv()).await {
+                Ok(Some((head, bytes))) if missing.contains(&head.node) => {
+                    let node = head.node.clone();
+                    if let Some(answer) =
+                        partial.entry(node.clone()).or_default().add(&head, &bytes)
+                    {
+                        missing.remove(&node);
+                        replies.push(reply(node, answer)?);
+                    }
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(ControlError::Timeout(missing.into_iter().collect())),
+                Err(_) if Instant::now() >= deadline => {
+                    return Err(ControlError::Timeout(missing.into_iter().collect()));
+                }
+                Err(_) => {
+                    let living = self.living();
+                    missing.retain(|node| living.contains(node));
+                }
+            }
+        }
+        Ok(replies)
+    }
+
+    /// The other nodes that were heard of lately.
+    fn living(&self) -> BTreeSet<String> {
+        let mut others = lock(&self.others);
+        others.retain(|_, heard| heard.elapsed() <= SILENCE_MAX);
+        others.keys().cloned().collect()
+    }
+
+    async fn send<T: Serialize>(&self, subject: &str, message: &T) -> Result<(), ControlError> {
+        let payload = serde_json::to_vec(message).map_err(|_| ControlError::Disconnected)?;
+        let sent = self
+            .link
+            .publish(self.link.subjects().own(subject), payload.into())
+            .await;
+        sent.map_err(|_| ControlError::Disconnected)
+    }
+
+    async fn say(&self, notice: &Notice) {
+        if let Err(error) = self.send("nodes", notice).await {
+            tracing::debug!(%error, "this node's notice was not sent");
+        }
+    }
+
+    async fn heard(&self, payload: &[u8]) {
+        let Ok(notice) = serde_json::from_slice::<Notice>(payload) else {
+            return;
+        };
+        match notice {
+            Notice::Alive(node) => self.note(node.id),
+            Notice::RollCall(node) => {
+                let own = node.id == self.identity.id;
+                self.note(node.id);
+                if !own {
+                    self.say(&Notice::Alive(self.identity.clone())).await;
+                }
+            }
+            Notice::Leave(id) => {
+                lock(&self.others).remove(&id);
+            }
+        }
+    }
+
+    fn note(&self, id: String) {
+        if id != self.identity.id {
+            lock(&self.others).insert(id, Instant::now());
+        }
+    }
+
+    /// Routes a part to its question.
+    fn replied(&self, payload: Bytes) {
+        let Some((head, bytes)) = split_part(payload) else {
+            return;
+        };
+        let mut open = lock(&self.open);
+        let number = head.number;
+        if let Some(asker) = open.get(&number)
+            && asker.try_send((head, bytes)).is_err()
+        {
+            // Incomplete is as good as unanswered: the question ends here.
+            open.remove(&number);
+        }
+    }
+
+    async fn answer(self: Arc<Self>, asked: Asked) {
+        let answer = answer_in_time(&*self.answerer, asked.question).await;
+        let Ok(answer) = serde_json::to_vec(&answer) else {
+            return;
+        };
+        let part_bytes = PART_BYTES_MAX.min(self.link.payload_bytes_max() / 2).max(1);
+        let subject = self.link.subjects().own(&format!("reply.{}", asked.from));
+        let parts = answer.len().div_ceil(part_bytes);
+        for (part, bytes) in answer.chunks(part_bytes).enumerate() {
+            let head = PartHead {
+                node: self.identity.id.clone(),
+                number: asked.number,
+                part,
+                parts,
+            };
+            let Some(payload) = join_part(&head, bytes) else {
+                return;
+            };
+            if self.link.publish(subject.clone(), payload).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Forgets a question when its asker stops waiting.
+struct OpenQuestion<'a> {
+    shared: &'a Shared,
+    number: u64,
+}
+
+impl Drop for OpenQuestion<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.open).remove(&self.number);
+    }
+}
+
+/// One node's answer while its parts come in.
+#[derive(Debug, Default)]
+struct Assembly {
+    bytes: BytesMut,
+    next: usize,
+}
+
+impl Assembly {
+    /// The answer once it is complete.
+    fn add(&mut self, head: &PartHead, bytes: &[u8]) -> Option<Answer> {
+        let broken = |reason: &str| Some(Answer::Failed(reason.to_owned()));
+        if head.part != self.next {
+            return broken("a part of its answer was lost");
+        }
+        if self.bytes.len() + bytes.len() > ANSWER_BYTES_MAX {
+            return broken("its answer is too large");
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.next += 1;
+        if self.next < head.parts {
+            return None;
+        }
+        serde_json::from_slice(&self.bytes)
+            .ok()
+            .or_else(|| broken("its answer is malformed"))
+    }
+}
+
+fn join_part(head: &PartHead, bytes: &[u8]) -> Option<Bytes> {
+    let mut payload = BytesMut::new().writer();
+    serde_json::to_writer(&mut payload, head).ok()?;
+    let mut payload = payload.into_inner();
+    payload.put_u8(b'\n');
+    payload.extend_from_slice(bytes);
+    Some(payload.freeze())
+}
+
+fn split_part(mut payload: Bytes) -> Option<Part> {
+    let end = payload.iter().position(|&byte| byte == b'\n')?;
+    let head = payload.split_to(end);
+    let bytes = payload.split_off(1);
+    Some((serde_json::from_slice(&head).ok()?, bytes))
+}
+
+/// The maps stay consistent between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Subscriptions {
+    nodes: Subscriber,
+    questions: Subscriber,
+    replies: Subscriber,
+}
+
+async fn subscribe(link: &NatsLink, id: &str) -> Option<Subscriptions> {
+    let own = |name: &str| link.subscribe(link.subjects().own(name));
+    let (nodes, questions, reply) = ("nodes", "ask", format!("reply.{id}"));
+    Some(Subscriptions {
+        nodes: own(nodes).await.ok()?,
+        questions: own(questions).await.ok()?,
+        replies: own(&reply).await.ok()?,
+    })
+}
+
+async fn run(shared: Arc<Shared>) {
+    let Some(mut subscriptions) = subscribe(&shared.link, &shared.identity.id).await else {
+        tracing::error!("the node's id cannot stand in a subject");
+        return;
+    };
+    let mut connects = shared.link.connects();
+    connects.mark_changed();
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // What was heard counts before who is silent: after a pause of this process all notices wait here.
+        tokio::select! {
+            biased;
+            Some(message) = subscriptions.nodes.next() => shared.heard(&message.payload).await,
+            Some(message) = subscriptions.replies.next() => shared.replied(message.payload),
+            Some(message) = subscriptions.questions.next() => answer(&shared, &message),
+            Ok(()) = connects.changed() => shared.say(&Notice::RollCall(shared.identity.clone())).await,
+            _ = heartbeat.tick() => shared.say(&Notice::Alive(shared.identity.clone())).await,
+        }
+    }
+}
+
+/// Answers another node's question in a task of its own.
+fn answer(shared: &Arc<Shared>, message: &Message) {
+    let Ok(asked) = serde_json::from_slice::<Asked>(&message.payload) else {
+        tracing::debug!("a question was not understood");
+        return;
+    };
+    if asked.from == shared.identity.id {
+        return;
+    }
+    let Ok(permit) = Arc::clone(&shared.answering).try_acquire_owned() else {
+        return;
+    };
+    let answering = Arc::clone(shared).answer(asked);
+    tokio::spawn(shared.link.closed().run_until_cancelled_owned(async move {
+        answering.await;
+        drop(permit);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(part: usize, parts: usize) -> PartHead {
+        PartHead {
+            node: "n".into(),
+            number: 1,
+            part,
+            parts,
+        }
+    }
+
+    #[test]
+    fn parts_come_back_as_they_were_sent() {
+        let payload = join_part(&head(1, 3), b"a\nb").unwrap();
+        assert_eq!(
+            split_part(payload),
+            Some((head(1, 3), Bytes::from_static(b"a\nb")))
+        );
+        assert_eq!(split_part(Bytes::from_static(b"no line")), None);
+        assert_eq!(split_part(Bytes::from_static(b"no json\n")), None);
+        let empty = join_part(&head(0, 1), b"").unwrap();
+        assert_eq!(split_part(empty), Some((head(0, 1), Bytes::new())));
+    }
+
+    #[test]
+    fn an_answer_is_complete_with_its_last_part() {
+        let answer = Answer::Channels([("a".to_owned(), 1)].into());
+        let bytes = serde_json::to_vec(&answer).unwrap();
+        let (first, second) = bytes.split_at(5);
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(&head(0, 2), first), None);
+        assert_eq!(assembly.add(&head(1, 2), second), Some(answer));
+    }
+
+    #[test]
+    fn a_lost_part_is_a_failure() {
+        let mut assembly = Assembly::default();
+        assert_eq!(assembly.add(&head(0, 3), b"{"), None);
+        assert!(matches!(
+            assembly.add(&head(2, 3), b"}"),
+            Some(Answer::Failed(_))
+        ));
+    }
+}
