@@ -143,6 +143,10 @@ impl Broker {
     ///
     /// # Errors
     /// The publication, unchanged.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the caller goes on with it at once"
+    )]
     pub fn publish_now(
         &self,
         channel: &str,

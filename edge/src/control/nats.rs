@@ -200,12 +200,17 @@ impl Shared {
     }
 
     async fn send<T: Serialize>(&self, subject: &str, message: &T) -> Result<(), ControlError> {
-        let payload = serde_json::to_vec(message).map_err(|_| ControlError::Disconnected)?;
-        let sent = self
-            .link
-            .publish(self.link.subjects().own(subject), payload.into())
-            .await;
-        sent.map_err(|_| ControlError::Disconnected)
+        let Ok(payload) = serde_json::to_vec(message) else {
+            return Err(ControlError::Disconnected);
+        };
+        let subject = self.link.subjects().own(subject);
+        let sent = self.link.publish(subject, payload.into()).await;
+        // All that can be wrong here is the connection: the subject and the size are ours.
+        if sent.is_ok() {
+            Ok(())
+        } else {
+            Err(ControlError::Disconnected)
+        }
     }
 
     async fn say(&self, notice: &Notice) {

@@ -252,8 +252,7 @@ impl Parser<'_> {
         if negated {
             self.rest.next();
         }
-        loop {
-            let Some(low) = self.member()? else { break };
+        while let Some(low) = self.member()? {
             let mut ahead = self.rest.clone();
             let is_range = ahead.next() == Some('-') && ahead.next().is_some_and(|c| c != ']');
             let mut high = low;

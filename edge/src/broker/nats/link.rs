@@ -105,11 +105,13 @@ impl Health {
 
 /// A cheap handle of the connection.
 #[derive(Clone)]
-pub struct NatsLink {
+pub struct NatsLink(Arc<Link>);
+
+struct Link {
     client: Client,
     health: Arc<Health>,
-    subjects: Arc<Subjects>,
-    node_id: Arc<str>,
+    subjects: Subjects,
+    node_id: String,
     write_timeout: Duration,
     closed: CancellationToken,
 }
@@ -138,7 +140,10 @@ impl NatsLink {
             .ping_interval(PING_INTERVAL)
             .subscription_capacity(QUEUE_MESSAGES_MAX)
             .reconnect_delay_callback(backoff)
-            .event_callback(move |event| std::future::ready(listener.on(&event)));
+            .event_callback(move |event| {
+                listener.on(&event);
+                std::future::ready(())
+            });
         connect = match credentials {
             None => connect,
             Some(Credentials::Token(token)) => connect.token(token),
@@ -153,60 +158,64 @@ impl NatsLink {
             .connect(addresses)
             .await
             .map_err(|error| NatsError::Client(error.into()))?;
-        let link = Self {
+        let link = Link {
             client,
             health,
-            subjects: Arc::new(Subjects::new(&options.prefix)),
-            node_id: options.node_id.into(),
+            subjects: Subjects::new(&options.prefix),
+            node_id: options.node_id,
             write_timeout: options.write_timeout,
             closed: CancellationToken::new(),
         };
-        Ok((link, connected))
+        Ok((Self(Arc::new(link)), connected))
     }
 
     pub(crate) fn subjects(&self) -> &Subjects {
-        &self.subjects
+        &self.0.subjects
     }
 
     pub(crate) fn node_id(&self) -> &str {
-        &self.node_id
+        &self.0.node_id
     }
 
     /// Ends with the connection, for good.
     pub(crate) fn closed(&self) -> CancellationToken {
-        self.closed.clone()
+        self.0.closed.clone()
     }
 
     pub(super) fn stats(&self) -> &NatsStats {
-        &self.health.stats
+        &self.0.health.stats
     }
 
     pub(super) fn count_published(&self) {
-        self.health.stats.published.fetch_add(1, Ordering::Relaxed);
+        self.0
+            .health
+            .stats
+            .published
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
-        !self.closed.is_cancelled() && self.client.connection_state() == State::Connected
+        !self.0.closed.is_cancelled() && self.0.client.connection_state() == State::Connected
     }
 
     /// What is wrong; the server's last complaint stays until the next connection.
     pub(super) fn error(&self) -> Option<String> {
         let away = || (!self.is_connected()).then(|| "not connected yet".to_owned());
-        if self.closed.is_cancelled() {
+        if self.0.closed.is_cancelled() {
             Some("closed".to_owned())
         } else {
-            self.health.error().clone().or_else(away)
+            self.0.health.error().clone().or_else(away)
         }
     }
 
     /// The largest payload that the server takes, in bytes.
     pub(crate) fn payload_bytes_max(&self) -> usize {
-        self.client.max_payload()
+        self.0.client.max_payload()
     }
 
     /// Follows every new connection.
     pub(crate) fn connects(&self) -> watch::Receiver<u64> {
-        self.health.connects.subscribe()
+        self.0.health.connects.subscribe()
     }
 
     /// Hands one message to the connection.
@@ -214,10 +223,15 @@ impl NatsLink {
         if !self.is_connected() {
             return Err(BrokerError::Disconnected);
         }
-        if payload.len() > self.client.max_payload() {
+        if payload.len() > self.0.client.max_payload() {
             return Err(BrokerError::TooLarge);
         }
-        match timeout(self.write_timeout, self.client.publish(subject, payload)).await {
+        match timeout(
+            self.0.write_timeout,
+            self.0.client.publish(subject, payload),
+        )
+        .await
+        {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(BrokerError::Disconnected),
         }
@@ -225,7 +239,8 @@ impl NatsLink {
 
     /// Subscribes now, and again after every reconnect.
     pub(crate) async fn subscribe(&self, subject: String) -> Result<Subscriber, NatsError> {
-        self.client
+        self.0
+            .client
             .subscribe(subject)
             .await
             .map_err(|error| NatsError::Client(error.into()))
@@ -234,12 +249,12 @@ impl NatsLink {
     pub(super) async fn shutdown(&self) {
         let flushed = self.is_connected()
             && matches!(
-                timeout(self.write_timeout, self.client.flush()).await,
+                timeout(self.0.write_timeout, self.0.client.flush()).await,
                 Ok(Ok(()))
             );
-        self.closed.cancel();
+        self.0.closed.cancel();
         let drained = matches!(
-            timeout(self.write_timeout, self.client.drain()).await,
+            timeout(self.0.write_timeout, self.0.client.drain()).await,
             Ok(Ok(()))
         );
         tracing::debug!(flushed, drained, "NATS is closed");
