@@ -80,7 +80,7 @@ busybox() {
 }
 
 case $TIDEWIRE_CACHE in *[[:space:]]*) die "the path of the cache has spaces: $TIDEWIRE_CACHE" ;; esac
-command -v go > /dev/null || die "Go 1.26 is needed (https://go.dev/dl)"
+command -v go > /dev/null || die "Go 1.26.8 or later is needed (https://go.dev/dl)"
 mkdir -p "$PROGRAMS" "$BIN"
 exec 9> "$PROGRAMS/.lock"
 flock -n 9 || { say "waiting: another build"; flock 9; }

@@ -13,6 +13,8 @@
 
 mod encoding;
 mod json;
+mod protobuf;
+mod request;
 
 pub mod codes;
 pub mod decode;
@@ -32,3 +34,4 @@ pub use decode::{Commands, Malformed, Replies};
 pub use encode::EncodeError;
 pub use encoding::Encoding;
 pub use messages::*;
+pub use request::Request;

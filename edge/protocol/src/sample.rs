@@ -91,7 +91,7 @@ impl Sample for Bytes {
             b"[[], {},\r\t1e999]",
             "\"漢\"".as_bytes(),
         ];
-        let any: &[&'static [u8]] = &[b"", b"{}", b"\x00\x01\x02", b"\xff", b"\n", b"{"];
+        let any: &[&'static [u8]] = &[b"", b"{}", b"\x00\x01\x02", b"\xff", b"{\n\"a\":\n1}", b"{"];
         Self::from_static(match entropy.payloads {
             Payloads::Json => entropy.pick(json),
             Payloads::Any => entropy.pick(any),

@@ -143,21 +143,17 @@ impl Broker {
     ///
     /// # Errors
     /// The publication, unchanged.
-    #[expect(
-        clippy::result_large_err,
-        reason = "the caller goes on with it at once"
-    )]
     pub fn publish_now(
         &self,
         channel: &str,
-        publication: Publication,
-    ) -> Result<Result<Position, BrokerError>, Publication> {
+        publication: Box<Publication>,
+    ) -> Result<Result<Position, BrokerError>, Box<Publication>> {
         match self {
             Self::Memory(broker) => Ok(broker.publish_now(
                 channel,
                 &Arc::new(Published {
                     prev: 0,
-                    publication,
+                    publication: *publication,
                 }),
             )),
             Self::Nats(_) => Err(publication),

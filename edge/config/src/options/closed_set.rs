@@ -1,7 +1,7 @@
 //! The schema of enums: a plain list of values.
 
 use schemars::Schema;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Turns one schema per variant into `{"type": "string", "enum": […]}`.
 ///
@@ -19,12 +19,10 @@ pub(super) fn closed_set(schema: &mut Schema) {
         }
         if let Some(value) = variant.get("const") {
             values.push(value.clone());
-            if let Some(Value::String(meaning)) = variant.get("description") {
-                meanings.push(format!(
-                    "`{}`: {meaning}",
-                    value.as_str().unwrap_or_default()
-                ));
-            }
+            meanings.push(json!({
+                "value": value,
+                "meaning": variant.get("description"),
+            }));
         }
     }
     schema.insert("type".to_owned(), "string".into());

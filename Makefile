@@ -1,0 +1,53 @@
+# The commands of this repository. `make help` lists them; the recipes only call scripts and cargo.
+
+SHELL := /bin/bash
+TIDEWIRE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidewire
+export TIDEWIRE_CACHE
+# CI runs in a fresh clone: its target folder must outlive the checkout.
+ifdef CI
+CARGO_TARGET_DIR ?= $(TIDEWIRE_CACHE)/target
+export CARGO_TARGET_DIR
+endif
+
+.PHONY: help run build test check generate e2e images cluster cluster-down bench fuzz
+
+help: ## list the commands
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+run: ## one edge in development mode, with a demo page
+	cargo run --bin edge -- dev
+
+build: ## the edge and the operator, optimised
+	cargo build --release --bin edge --bin operator
+
+test: ## every test there is; installs what it needs (root, Debian 12)
+	@e2e/scripts/test.sh
+
+e2e: ## only the tests of the whole product: SDKs, browser, cluster
+	@e2e/scripts/test.sh e2e
+
+check: ## formatting, lints, documentation, unit tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo test --workspace --exclude tidewire-e2e
+
+generate: ## what is made from the code: CRDs and manifests
+	mkdir -p crds
+	cargo run --quiet --bin operator -- crds > crds/.new
+	mv crds/.new crds/realtimeclusters.yaml
+
+images: ## static binaries as image tarballs, in the cache
+	@e2e/scripts/images.sh
+
+cluster: ## a Kubernetes with the quickstart on it (or the one of KUBECONFIG)
+	@e2e/scripts/cluster.sh up
+
+cluster-down: ## ends what `make cluster` started
+	@e2e/scripts/cluster.sh down
+
+bench: ## benchmarks
+	cargo bench --workspace --exclude tidewire-e2e
+
+fuzz: ## replays and extends the corpus of every fuzz target for a minute
+	@e2e/scripts/fuzz.sh

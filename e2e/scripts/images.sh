@@ -1,0 +1,16 @@
+#!/bin/bash
+# Builds the edge and the operator as static release binaries and makes image tarballs of them in
+# $TIDEWIRE_CACHE/product. Progress goes to standard error; standard output is EDGE_IMAGE=... and OPERATOR_IMAGE=...
+# IMAGES_PROFILE=dev builds without optimisation, for a quick try.
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+profile=${IMAGES_PROFILE:-release}
+cd "$REPOSITORY"
+# --target keeps the static flag away from build scripts and procedural macros, which cannot be linked with it.
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
+  cargo build --profile "$profile" --target "$STATIC_TARGET" --bin edge --bin operator >&2
+target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+folder=$target/$STATIC_TARGET/${profile/#dev/debug}
+"$HERE/images.sh" product "$folder/edge" "$folder/operator" > "$TIDEWIRE_CACHE/product.references"
+sed -e '1s/^/EDGE_IMAGE=/' -e '2s/^/OPERATOR_IMAGE=/' "$TIDEWIRE_CACHE/product.references"

@@ -1,0 +1,205 @@
+//! The official SDKs, as programs (`e2e/sdk`): what they print are [`Event`]s.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+use crate::process::Process;
+use crate::repository;
+
+/// How long an event may take to come. Several times what it takes on a busy machine.
+const EVENT_TIME: Duration = Duration::from_secs(20);
+
+static ENVIRONMENT: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
+
+/// Which SDK, and the encoding it is told to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sdk {
+    /// npm `centrifuge`, JSON.
+    JavaScriptJson,
+    /// npm `centrifuge`, Protobuf.
+    JavaScriptProtobuf,
+    /// PyPI `centrifuge-python`, Protobuf.
+    PythonProtobuf,
+}
+
+impl Sdk {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [
+        Self::JavaScriptJson,
+        Self::JavaScriptProtobuf,
+        Self::PythonProtobuf,
+    ];
+
+    fn encoding(self) -> &'static str {
+        match self {
+            Self::JavaScriptJson => "json",
+            Self::JavaScriptProtobuf | Self::PythonProtobuf => "protobuf",
+        }
+    }
+
+    fn program(self) -> (&'static str, &'static str) {
+        match self {
+            Self::JavaScriptJson | Self::JavaScriptProtobuf => ("node", "e2e/sdk/js/client.cjs"),
+            Self::PythonProtobuf => ("python3", "e2e/sdk/python/client.py"),
+        }
+    }
+}
+
+/// What an SDK said: the name of the event and all its fields.
+#[derive(Debug, Clone)]
+pub struct Event {
+    fields: Value,
+}
+
+impl Event {
+    /// The event's name, as in `e2e/sdk/README.md`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.field("event")
+    }
+
+    /// A field that is text, empty when there is none.
+    #[must_use]
+    pub fn field(&self, name: &str) -> &str {
+        self.fields
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
+    /// The field `code`, 0 when there is none.
+    #[must_use]
+    pub fn code(&self) -> u64 {
+        self.fields.get("code").and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    /// The data of a publication.
+    #[must_use]
+    pub fn data(&self) -> &Value {
+        self.fields.get("data").unwrap_or(&Value::Null)
+    }
+}
+
+/// A running SDK client.
+pub struct SdkClient {
+    process: Process,
+}
+
+impl SdkClient {
+    /// Starts a client that connects to the edge at `address` (host and port) and subscribes to the channels.
+    ///
+    /// # Errors
+    /// When the SDK cannot be installed or started.
+    pub async fn start(sdk: Sdk, address: &str, token: &str, channels: &[&str]) -> Result<Self> {
+        let (program, script) = sdk.program();
+        let mut command = Command::new(program);
+        command
+            .envs(
+                environment()
+                    .await?
+                    .iter()
+                    .map(|(name, value)| (name, value)),
+            )
+            .arg(repository::path(script))
+            .args(["--url", &format!("ws://{address}/connection/websocket")])
+            .args(["--encoding", sdk.encoding(), "--token", token]);
+        for channel in channels {
+            command.args(["--channel", channel]);
+        }
+        Ok(Self {
+            process: Process::start(&format!("{sdk:?}"), command)?,
+        })
+    }
+
+    /// Starts a client and waits until it is subscribed to every channel.
+    ///
+    /// # Errors
+    /// When it is not within the time.
+    pub async fn subscribed(
+        sdk: Sdk,
+        address: &str,
+        token: &str,
+        channels: &[&str],
+    ) -> Result<Self> {
+        let mut client = Self::start(sdk, address, token, channels).await?;
+        for _ in channels {
+            client.expect("subscribed").await?;
+        }
+        Ok(client)
+    }
+
+    /// The next event of that name; others are passed over.
+    ///
+    /// # Errors
+    /// When it does not come within the time; the message has all that the client printed.
+    pub async fn expect(&mut self, name: &str) -> Result<Event> {
+        let event = self
+            .process
+            .pick(EVENT_TIME, |line| {
+                parse(line).filter(|event| event.name() == name)
+            })
+            .await;
+        event.with_context(|| format!("event {name}"))
+    }
+
+    /// Publishes as the client and waits for the server's answer: the event `published` or `error`.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn publish(&mut self, channel: &str, data: &Value) -> Result<Event> {
+        self.send(&json!({"op": "publish", "channel": channel, "data": data}))
+            .await?;
+        let answer = |event: &Event| {
+            event.name() == "published"
+                || (event.name() == "error" && event.field("op") == "publish")
+        };
+        self.process
+            .pick(EVENT_TIME, |line| parse(line).filter(answer))
+            .await
+    }
+
+    /// Gives the program a command of `e2e/sdk/README.md`.
+    ///
+    /// # Errors
+    /// When the program has ended.
+    pub async fn send(&mut self, command: &Value) -> Result<()> {
+        self.process.write_line(&command.to_string()).await
+    }
+}
+
+fn parse(line: &str) -> Option<Event> {
+    let fields: Value = serde_json::from_str(line).ok()?;
+    fields.get("event")?;
+    Some(Event { fields })
+}
+
+/// Where the SDKs are installed; the first call installs them.
+///
+/// # Errors
+/// When that fails.
+pub async fn environment() -> Result<&'static [(String, String)]> {
+    let installed = ENVIRONMENT
+        .get_or_try_init(|| repository::script("e2e/scripts/sdk.sh", &[], &[]))
+        .await?;
+    Ok(installed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_no_event_is_passed_over() {
+        assert!(parse("Debugger attached").is_none() && parse("{\"a\":1}").is_none());
+        let event =
+            parse(r#"{"event":"disconnected","code":3500,"reason":"invalid token"}"#).unwrap();
+        assert_eq!(
+            (event.name(), event.code(), event.field("reason")),
+            ("disconnected", 3500, "invalid token")
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The configuration of a running node: what it started with, and the live part that a reload swaps.
+//!
+//! Options are *boot* or *live* (`tidewire_config`, change class). Boot options are read from
+//! [`Settings::boot`], live ones from a [`Live`] snapshot, which is held for the length of one command.
+
+pub mod reload;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tidewire_config::load::Loaded;
+use tidewire_config::{ChannelOptions, Config, DataFormat, Namespace, Namespaces, Token};
+use tidewire_protocol::raw;
+
+use crate::auth::{TokenSettings, Verifier};
+
+/// The configuration of this node.
+#[derive(Debug)]
+pub struct Settings {
+    /// As loaded at start; its live options are stale after a reload.
+    pub boot: Config,
+    /// Hash of the explicitly set boot options, as the operator computes it.
+    pub boot_hash: String,
+    /// The current live options.
+    pub live: ArcSwap<Live>,
+}
+
+impl Settings {
+    /// The settings of a node that starts with `loaded`.
+    ///
+    /// # Errors
+    /// See [`Live::new`].
+    pub fn new(loaded: Loaded) -> Result<Self, regex::Error> {
+        let boot = loaded.config.clone();
+        let live = Live::new(loaded.config, loaded.live_hash)?;
+        Ok(Self {
+            boot,
+            boot_hash: loaded.boot_hash,
+            live: ArcSwap::from_pointee(live),
+        })
+    }
+
+    /// The current snapshot.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        self.live.load_full()
+    }
+}
+
+/// One snapshot of the live options, with what is computed from them once.
+#[derive(Debug)]
+pub struct Live {
+    /// Only the live options of it may be read.
+    pub config: Config,
+    /// Hash of the explicitly set live options, as the operator computes it.
+    pub hash: String,
+    /// Checks connection tokens.
+    pub verifier: Verifier,
+    namespaces: Namespaces,
+}
+
+impl Live {
+    /// A snapshot of a checked configuration.
+    ///
+    /// # Errors
+    /// A `channel_regex` does not compile; `Config::check` finds that first.
+    pub fn new(config: Config, hash: String) -> Result<Self, regex::Error> {
+        let verifier = Verifier::new(&TokenSettings::from(&config.client.token));
+        let namespaces = Namespaces::new(&config)?;
+        Ok(Self {
+            config,
+            hash,
+            verifier,
+            namespaces,
+        })
+    }
+
+    /// The namespace of a channel; `None` if it is unknown.
+    #[must_use]
+    pub fn namespace(&self, channel: &str) -> Option<&Namespace> {
+        self.namespaces.resolve(channel)
+    }
+
+    /// Whether clients may use this name in its namespace.
+    #[must_use]
+    pub fn accepts_name(&self, namespace: &Namespace, channel: &str) -> bool {
+        self.namespaces.accepts_name(namespace, channel)
+    }
+}
+
+/// Whether `data` may be published with these options (`publication_data_format`).
+#[must_use]
+pub fn accepts_data(options: &ChannelOptions, data: &[u8]) -> bool {
+    match options.publication_data_format {
+        DataFormat::Unset => !data.is_empty(),
+        DataFormat::Json => raw::is_json(data),
+        DataFormat::JsonObject => raw::is_json_object(data),
+        DataFormat::Binary => true,
+    }
+}
+
+impl From<&Token> for TokenSettings {
+    fn from(token: &Token) -> Self {
+        Self {
+            hmac_secret_key: token.hmac_secret_key.expose().clone(),
+            hmac_previous_secret_key: token.hmac_previous_secret_key.expose().clone(),
+            previous_valid_until: token.hmac_previous_secret_key_valid_until,
+            audience: token.audience.clone(),
+            issuer: token.issuer.clone(),
+            user_id_claim: token.user_id_claim.clone(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The HTTP side of a shard: serving accepted sockets with axum until a client's handshake takes the raw
+//! stream away.
+
+mod accept;
+mod demo;
+mod websocket;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::shard::Shard;
+use crate::shard::inbox::{Event, Listener};
+
+pub use accept::{accept, bind};
+pub use demo::demo;
+pub use websocket::WebSocketFront;
+
+/// Time for a request's head, so that half a handshake holds nothing.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sockets of one shard that may be in HTTP at once; the surplus is told to come again.
+const IN_FLIGHT_MAX: u64 = 4096;
+
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n";
+
+/// The routers of the two listeners.
+#[derive(Clone, Debug)]
+pub struct Routers {
+    /// Client transports; everything, if there is no internal listener.
+    pub external: Router,
+    /// API, health, metrics, status.
+    pub internal: Router,
+}
+
+impl Routers {
+    /// What a shard does with the sockets it is given.
+    pub fn serve(self, shard: Rc<Shard>, stop: CancellationToken) -> impl Fn(Event) + 'static {
+        move |event| {
+            let Event::Socket(socket, listener) = event else {
+                return;
+            };
+            let router = match listener {
+                Listener::External => self.external.clone(),
+                Listener::Internal => self.internal.clone(),
+            };
+            match TcpStream::from_std(socket) {
+                Ok(socket) => {
+                    tokio::task::spawn_local(serve(
+                        Rc::clone(&shard),
+                        socket,
+                        router,
+                        stop.clone(),
+                    ));
+                }
+                Err(error) => tracing::warn!(%error, "an accepted socket could not be registered"),
+            }
+        }
+    }
+}
+
+async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: CancellationToken) {
+    let open = &shard.handle.counters.http_connections;
+    if open.value() >= IN_FLIGHT_MAX {
+        if let Err(error) = socket.try_write(BUSY) {
+            tracing::trace!(%error, "a refused socket was gone");
+        }
+        return;
+    }
+    open.add(1);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::trace!(%error, "an HTTP connection ended");
+    }
+    shard.handle.counters.http_connections.sub(1);
+}

@@ -1,0 +1,125 @@
+//! The WebSocket endpoint: checks the handshake and gives the raw stream to this thread's shard.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tidewire_protocol::Encoding;
+use tokio::net::TcpStream;
+
+use crate::services::Services;
+use crate::shard::stream::Stream;
+use crate::shard::{self, Handle};
+use crate::transport::origin::{AllowedOrigins, InvalidPattern};
+use crate::transport::websocket::handshake::{self, Upgrade};
+
+/// The endpoint's state.
+#[derive(Clone, Debug)]
+pub struct WebSocketFront {
+    services: Services,
+    origins: Arc<AllowedOrigins>,
+    shards: Arc<[Arc<Handle>]>,
+}
+
+impl WebSocketFront {
+    /// The endpoint of a node.
+    ///
+    /// # Errors
+    /// A pattern of `client.allowed_origins` is not a glob.
+    pub fn new(services: Services, shards: Arc<[Arc<Handle>]>) -> Result<Self, InvalidPattern> {
+        let origins = Arc::new(AllowedOrigins::new(
+            &services.settings.boot.client.allowed_origins,
+        )?);
+        Ok(Self {
+            services,
+            origins,
+            shards,
+        })
+    }
+
+    /// The route.
+    pub fn router(self) -> Router {
+        let path = self.services.settings.boot.websocket.handler_prefix.clone();
+        Router::new().route(&path, any(upgrade)).with_state(self)
+    }
+
+    fn is_full(&self) -> bool {
+        let limit = u64::from(self.services.settings.boot.client.connection_limit);
+        limit > 0
+            && self
+                .shards
+                .iter()
+                .map(|shard| shard.counters.clients.value())
+                .sum::<u64>()
+                >= limit
+    }
+}
+
+async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> Response {
+    if front.is_full() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let accepted = handshake::upgrade(request.method(), request.headers(), request.uri().query());
+    let upgrade = match accepted {
+        Ok(upgrade) => upgrade,
+        Err(refused) => return (refused.status, refused.body).into_response(),
+    };
+    if !front
+        .origins
+        .allows(request.headers().get(ORIGIN).map(HeaderValue::as_bytes))
+    {
+        return (StatusCode::FORBIDDEN, "Forbidden\n").into_response();
+    }
+    let encoding = if upgrade.encoding_protobuf {
+        Encoding::Protobuf
+    } else {
+        Encoding::Json
+    };
+    tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), encoding));
+    switching(&upgrade)
+}
+
+fn switching(upgrade: &Upgrade) -> Response {
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = upgrade.subprotocol {
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(subprotocol),
+        );
+    }
+    response
+}
+
+/// Takes the TCP stream out of the finished handshake; hyper's buffers end here.
+async fn hand_over(upgraded: OnUpgrade, encoding: Encoding) {
+    let upgraded: Upgraded = match upgraded.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "a handshake was not finished");
+            return;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("an upgraded connection is not a TCP stream");
+        return;
+    };
+    match (Stream::tcp(parts.io.into_inner()), shard::current()) {
+        (Ok(stream), Some(shard)) => shard.accept(stream, encoding, &parts.read_buf),
+        (Err(error), _) => tracing::debug!(%error, "a client left during its handshake"),
+        (_, None) => tracing::error!("a handshake ended outside a shard"),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a shard counts: relaxed atomics with the shard as their only writer, summed when somebody asks.
+//!
+//! Nothing is counted per delivery with a shared variable: the fan-out adds once per publication.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tidewire_protocol::Encoding;
+
+/// One figure with one writer.
+#[derive(Debug, Default)]
+pub struct Figure(AtomicU64);
+
+impl Figure {
+    /// Adds; no read-modify-write is needed with one writer.
+    pub fn add(&self, count: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(count),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Subtracts.
+    pub fn sub(&self, count: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).saturating_sub(count),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Sets the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A shard's figures.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Open sockets in the HTTP layer: API calls, and clients before their handshake is over.
+    pub http_connections: Figure,
+    /// Open client connections, authenticated or not.
+    pub connections: Figure,
+    /// Authenticated clients.
+    pub clients: Figure,
+    /// Subscriptions.
+    pub subscriptions: Figure,
+    /// Channels with a subscriber on this shard.
+    pub channels: Figure,
+    /// Distinct users.
+    pub users: Figure,
+    /// Client connections ever accepted, by encoding (JSON, Protobuf).
+    pub accepted: [Figure; 2],
+    /// Commands received.
+    pub commands: Figure,
+    /// Publications taken from the broker.
+    pub publications: Figure,
+    /// Publications queued to clients.
+    pub deliveries: Figure,
+    /// Vectored writes to sockets.
+    pub writes: Figure,
+    /// Frames written.
+    pub frames: Figure,
+    /// Bytes written.
+    pub bytes: Figure,
+    /// Wake-ups of the flusher.
+    pub flushes: Figure,
+    /// Disconnects by the server, by code. Rare, so a lock is fine.
+    disconnects: Mutex<BTreeMap<u32, u64>>,
+    /// Error replies by code.
+    errors: Mutex<BTreeMap<u32, u64>>,
+}
+
+impl Counters {
+    /// Counts an accepted client.
+    pub fn accept(&self, encoding: Encoding) {
+        let [json, protobuf] = &self.accepted;
+        match encoding {
+            Encoding::Json => json.add(1),
+            Encoding::Protobuf => protobuf.add(1),
+        }
+    }
+
+    /// Counts a disconnect by the server.
+    pub fn disconnect(&self, code: u32) {
+        *self
+            .disconnects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code)
+            .or_default() += 1;
+    }
+
+    /// Counts an error reply.
+    pub fn error(&self, code: u32) {
+        *self
+            .errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(code)
+            .or_default() += 1;
+    }
+
+    /// Disconnects by code.
+    #[must_use]
+    pub fn disconnects(&self) -> BTreeMap<u32, u64> {
+        self.disconnects
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Error replies by code.
+    #[must_use]
+    pub fn errors(&self) -> BTreeMap<u32, u64> {
+        self.errors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

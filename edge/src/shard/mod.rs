@@ -1,0 +1,312 @@
+//! A shard: one thread with its own runtime, its connections, its part of the hub and its timers.
+//!
+//! Rules:
+//! - Every entry point borrows the state once and awaits nothing while it is borrowed; code below an entry
+//!   point gets `&mut State` and never calls out.
+//! - Drivers wait, the shard acts: an entry point tells the driver what to do [`Next`].
+//! - A publication is encoded once per variant, and its frame is shared by all connections it goes to.
+//! - Nothing is written where it is queued: connections become dirty, and `flush.rs` decides when they are
+//!   written.
+
+pub mod ask;
+pub mod counters;
+pub mod flush;
+pub mod hub;
+pub mod inbox;
+pub mod outbox;
+pub mod stream;
+pub mod wheel;
+
+mod conn;
+mod driver;
+mod input;
+mod output;
+mod timers;
+mod turn;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tidewire_protocol::Encoding;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::ShardId;
+use crate::services::Services;
+use crate::session::{Answer, Request};
+use crate::transport::Variant;
+
+pub use conn::ConnKey;
+use conn::{Backlog, Conn, Deadlines, NEVER, Phase};
+use counters::Counters;
+use flush::Load;
+use hub::Hub;
+use inbox::{Event, Inbox};
+use outbox::Frame;
+use stream::Stream;
+use wheel::Wheel;
+
+/// Bytes read at once, into one buffer per shard.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What a driver does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Wait until the stream is readable.
+    Read,
+    /// Await the answer to this.
+    Call(Box<Request>),
+    /// The connection is over.
+    End,
+}
+
+/// What a shard shares with other threads.
+#[derive(Debug, Default)]
+pub struct Handle {
+    /// Its queue.
+    pub inbox: Inbox,
+    /// Its figures.
+    pub counters: Counters,
+}
+
+/// A shard, seen from its own thread.
+#[derive(Debug)]
+pub struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) handle: Arc<Handle>,
+    pub(crate) services: Services,
+    state: RefCell<State>,
+    /// Wakes the flusher.
+    dirty: Notify,
+    tick: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    conns: Slab<Conn>,
+    generation: u32,
+    hub: Hub,
+    wheel: Wheel,
+    dirty: Vec<ConnKey>,
+    /// Number of connections of each user on this shard.
+    users: HashMap<Box<str>, u32>,
+    read: Vec<u8>,
+    encoded: Vec<u8>,
+    pings: [Rc<Frame>; 2],
+    load: Load,
+    window: Instant,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<Shard>>> = const { RefCell::new(None) };
+}
+
+/// The shard of this thread.
+#[must_use]
+pub fn current() -> Option<Rc<Shard>> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+impl Shard {
+    /// Makes a shard the one of this thread.
+    #[must_use]
+    pub fn install(id: ShardId, handle: Arc<Handle>, services: Services) -> Rc<Self> {
+        let tick = timers::tick(&services.settings.boot.client);
+        let ping =
+            |encoding: Encoding| Frame::new(Variant::websocket(encoding).frame(encoding.ping()));
+        let state = State {
+            conns: Slab::new(),
+            generation: 0,
+            hub: Hub::default(),
+            wheel: Wheel::default(),
+            dirty: Vec::new(),
+            users: HashMap::new(),
+            read: vec![0; READ_BYTES],
+            encoded: Vec::new(),
+            pings: [ping(Encoding::Json), ping(Encoding::Protobuf)],
+            load: Load::default(),
+            window: Instant::now(),
+        };
+        let shard = Rc::new(Self {
+            id,
+            handle,
+            services,
+            state: RefCell::new(state),
+            dirty: Notify::new(),
+            tick,
+        });
+        CURRENT.set(Some(Rc::clone(&shard)));
+        shard
+    }
+
+    /// Starts the shard's own tasks: inbox, flusher, wheel. They end with `stop`.
+    ///
+    /// `serve` is given the accepted sockets.
+    pub fn start(self: &Rc<Self>, stop: &CancellationToken, serve: impl Fn(Event) + 'static) {
+        let spawn = |future: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
+            let stop = stop.clone();
+            tokio::task::spawn_local(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = future => {}
+                }
+            });
+        };
+        spawn(Box::pin(Rc::clone(self).pump(serve)));
+        spawn(Box::pin(Rc::clone(self).flusher()));
+        spawn(Box::pin(Rc::clone(self).ticker()));
+    }
+
+    async fn pump(self: Rc<Self>, serve: impl Fn(Event)) {
+        let mut batch = Vec::new();
+        loop {
+            self.handle.inbox.filled().await;
+            self.handle.inbox.take(&mut batch);
+            let sockets = self.process(&mut batch);
+            for socket in sockets {
+                serve(socket);
+            }
+        }
+    }
+
+    /// Takes over a connection whose handshake is done and starts its driver. `input` was read already.
+    pub fn accept(self: &Rc<Self>, stream: Stream, encoding: Encoding, input: &[u8]) {
+        let stream = Rc::new(stream);
+        let key = {
+            let mut state = self.state.borrow_mut();
+            let key = state.insert(Rc::clone(&stream), Variant::websocket(encoding), input);
+            let due = state.wheel.now().saturating_add(
+                self.ticks(self.services.settings.boot.client.stale_close_delay.get()),
+            );
+            state.set_end(key, due);
+            self.handle.counters.connections.add(1);
+            self.handle.counters.accept(encoding);
+            key
+        };
+        tokio::task::spawn_local(driver::drive(Rc::clone(self), stream, key));
+    }
+
+    /// The first entry point of a driver: input that came with the handshake.
+    pub(crate) fn started(&self, key: ConnKey) -> Next {
+        self.enter(key, |turn, key| turn.input_parked(key))
+    }
+
+    /// The stream is readable.
+    pub(crate) fn readable(&self, key: ConnKey) -> Next {
+        self.enter(key, |turn, key| turn.input(key))
+    }
+
+    /// An answer is here.
+    pub(crate) fn resume(&self, key: ConnKey, answer: Answer) -> Next {
+        self.enter(key, |turn, key| turn.resume(key, answer))
+    }
+
+    /// Whether a driver that awaits an answer may read on.
+    pub(crate) fn may_read(&self, key: ConnKey) -> bool {
+        let state = self.state.borrow();
+        state.get(key).is_some_and(|conn| {
+            conn.backlog
+                .as_ref()
+                .is_none_or(|backlog| backlog.parked_bytes < conn::PARKED_MAX)
+        })
+    }
+
+    /// The connection is over: its subscriptions end, its memory is given back.
+    pub(crate) fn remove(&self, key: ConnKey) {
+        let mut state = self.state.borrow_mut();
+        let mut turn = turn::Turn::new(self, &mut state);
+        turn.remove(key);
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.state.borrow().conns.len()
+    }
+
+    fn enter(&self, key: ConnKey, act: impl FnOnce(&mut turn::Turn<'_>, ConnKey) -> Next) -> Next {
+        let began = Instant::now();
+        let mut state = self.state.borrow_mut();
+        let mut turn = turn::Turn::new(self, &mut state);
+        let next = act(&mut turn, key);
+        turn.finish(began);
+        next
+    }
+
+    /// Handles a batch of the inbox and returns the sockets in it, which need the HTTP layer.
+    fn process(&self, batch: &mut Vec<Event>) -> Vec<Event> {
+        let began = Instant::now();
+        let mut sockets = Vec::new();
+        let mut state = self.state.borrow_mut();
+        let mut turn = turn::Turn::new(self, &mut state);
+        for event in batch.drain(..) {
+            match event {
+                Event::Delivery(delivery) => turn.deliver(&delivery),
+                Event::Socket(..) => sockets.push(event),
+                Event::Ask(ask, reply) => {
+                    if reply.send(turn.told(&ask)).is_err() {
+                        tracing::debug!("whoever asked a shard has gone");
+                    }
+                }
+                Event::CloseAll(reason) => turn.close_all(&reason),
+            }
+        }
+        turn.finish(began);
+        sockets
+    }
+
+    fn ticks(&self, duration: Duration) -> wheel::Tick {
+        timers::ticks(duration, self.tick)
+    }
+}
+
+impl State {
+    fn insert(&mut self, stream: Rc<Stream>, variant: Variant, input: &[u8]) -> ConnKey {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let backlog = (!input.is_empty()).then(|| {
+            Box::new(Backlog {
+                partial: input.to_vec(),
+                ..Backlog::default()
+            })
+        });
+        let conn = Conn {
+            generation,
+            stream,
+            variant,
+            phase: Phase::Open,
+            decoder: Default::default(),
+            outbox: Default::default(),
+            session: crate::session::Session::new(),
+            subscriptions: Vec::new(),
+            deadlines: Deadlines {
+                armed: NEVER,
+                ping: NEVER,
+                pong: NEVER,
+                end: NEVER,
+            },
+            backlog,
+            dirty: false,
+            draining: false,
+        };
+        let index = u32::try_from(self.conns.insert(conn)).unwrap_or(u32::MAX);
+        ConnKey { index, generation }
+    }
+
+    fn get(&self, key: ConnKey) -> Option<&Conn> {
+        self.conns
+            .get(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
+    }
+
+    fn get_mut(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        self.conns
+            .get_mut(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
+    }
+}

@@ -1,0 +1,353 @@
+//! From events and replies to writes: encoding once, dirty connections, vectored writes, slow clients, closing.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tidewire_protocol::{DisconnectCode, DisconnectReason, Encoding, Error, Reply, encode};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::conn::{Conn, NEVER, Phase};
+use super::counters::Counters;
+use super::flush::{self, Flush};
+use super::outbox::Frame;
+use super::stream::Stream;
+use super::turn::Turn;
+use super::{ConnKey, Shard, State};
+use crate::broker::Delivery;
+use crate::transport::Variant;
+use crate::transport::websocket::frame as websocket;
+
+/// Frames in one system call.
+const SLICES: usize = 64;
+
+/// How long the peer may take to answer a close frame; also how long a refused connect stays open.
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How far a write got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    Blocked,
+    Broken,
+}
+
+impl Turn<'_> {
+    /// Queues a publication to every subscriber of its channel.
+    pub(super) fn deliver(&mut self, delivery: &Delivery) {
+        let counters = &self.shard.handle.counters;
+        counters.publications.add(1);
+        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
+        let State {
+            hub,
+            conns,
+            dirty,
+            encoded,
+            ..
+        } = &mut *self.state;
+        let mut unfit = Vec::new();
+        let mut deliveries = 0;
+        for members in hub.members(&delivery.channel) {
+            encoded.clear();
+            let variant = members.variant;
+            let publication = &delivery.published.publication;
+            if encode::publication(variant.encoding(), &delivery.channel, publication, encoded)
+                .is_err()
+            {
+                unfit.extend_from_slice(&members.connections);
+                continue;
+            }
+            let frame = Frame::new(variant.frame(encoded));
+            for &index in &members.connections {
+                let Some(conn) = conns.get_mut(index as usize) else {
+                    continue;
+                };
+                if queue(conn, index, Rc::clone(&frame), dirty) > limit {
+                    self.overflowed.push(ConnKey {
+                        index,
+                        generation: conn.generation,
+                    });
+                }
+            }
+            deliveries += members.connections.len() as u64;
+        }
+        counters.deliveries.add(deliveries);
+        for index in unfit {
+            if let Some(generation) = self
+                .state
+                .conns
+                .get(index as usize)
+                .map(|conn| conn.generation)
+            {
+                self.close(
+                    ConnKey { index, generation },
+                    &DisconnectCode::InappropriateProtocol.into(),
+                );
+            }
+        }
+    }
+
+    /// Queues a reply.
+    pub(super) fn reply(&mut self, key: ConnKey, reply: &Reply) {
+        let Some(variant) = self.state.get(key).map(|conn| conn.variant) else {
+            return;
+        };
+        if let Some(Error { code, .. }) = &reply.error {
+            self.shard.handle.counters.error(*code);
+        }
+        let mut encoded = std::mem::take(&mut self.state.encoded);
+        encoded.clear();
+        match encode::reply(variant.encoding(), reply, &mut encoded) {
+            Ok(()) => self.push_frame(key, variant.frame(&encoded)),
+            Err(error) => {
+                tracing::debug!(%error, "a reply does not fit the connection's encoding");
+                self.close(key, &DisconnectCode::InappropriateProtocol.into());
+            }
+        }
+        self.state.encoded = encoded;
+    }
+
+    /// Queues bytes of this connection alone.
+    pub(super) fn push_frame(&mut self, key: ConnKey, bytes: Vec<u8>) {
+        self.push(key, Frame::new(bytes));
+    }
+
+    /// Queues a shared frame.
+    pub(super) fn push(&mut self, key: ConnKey, frame: Rc<Frame>) {
+        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
+        let State { conns, dirty, .. } = &mut *self.state;
+        let Some(conn) = conns
+            .get_mut(key.index as usize)
+            .filter(|conn| conn.generation == key.generation)
+        else {
+            return;
+        };
+        if queue(conn, key.index, frame, dirty) > limit {
+            self.overflowed.push(key);
+        }
+    }
+
+    /// Closes a connection: what is queued goes out first, then the close frame with the reason.
+    pub(super) fn close(&mut self, key: ConnKey, reason: &DisconnectReason) {
+        if self.begin_closing(key, reason.code) {
+            let code = u16::try_from(reason.code).unwrap_or_default();
+            // 3000 and what a close frame cannot carry end in a plain end of the TCP stream.
+            if code == 3000
+                || !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+                || reason.reason.len() > 123
+            {
+                self.cut(key);
+            } else {
+                self.push_frame(key, websocket::close_frame(code, &reason.reason));
+            }
+        }
+    }
+
+    /// Closes a connection that broke the WebSocket protocol: a code and no reason.
+    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16) {
+        if self.begin_closing(key, u32::from(code)) {
+            self.push_frame(key, websocket::close_frame(code, ""));
+        }
+    }
+
+    /// Closes a connection whose client does not read: its queue is dropped.
+    pub(super) fn close_slow(&mut self, key: ConnKey) {
+        if let Some(conn) = self.state.get_mut(key) {
+            conn.outbox.drop_unwritten();
+        }
+        self.close(key, &DisconnectCode::Slow.into());
+    }
+
+    /// Closes every connection of the shard.
+    pub(super) fn close_all(&mut self, reason: &DisconnectReason) {
+        let key = |(index, conn): (usize, &Conn)| ConnKey {
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            generation: conn.generation,
+        };
+        let keys: Vec<ConnKey> = self.state.conns.iter().map(key).collect();
+        for key in keys {
+            self.close(key, reason);
+        }
+    }
+
+    /// A refused connect: the reply goes out, nothing is read any more, the socket is cut off later.
+    pub(super) fn bury(&mut self, key: ConnKey) {
+        self.retire(key);
+        let now = self.state.wheel.now();
+        let end = now.saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
+        if let Some(conn) = self.state.get_mut(key) {
+            conn.phase = Phase::Dead;
+            let end = conn.deadlines.end.min(end);
+            self.state.set_end(key, end);
+        }
+    }
+
+    /// Ends a connection's stream at once; its driver sees that and removes it.
+    pub(super) fn cut(&mut self, key: ConnKey) {
+        self.flush(key);
+        if let Some(conn) = self.state.get(key) {
+            conn.stream.shutdown();
+        }
+    }
+
+    /// The end of a connection: gives back its place.
+    pub(super) fn remove(&mut self, key: ConnKey) {
+        self.flush(key);
+        self.retire(key);
+        if self.state.get(key).is_some() {
+            self.state.conns.remove(key.index as usize);
+            self.shard.handle.counters.connections.sub(1);
+        }
+    }
+
+    fn begin_closing(&mut self, key: ConnKey, code: u32) -> bool {
+        if self
+            .state
+            .get(key)
+            .is_none_or(|conn| conn.phase == Phase::Closing)
+        {
+            return false;
+        }
+        self.retire(key);
+        self.shard.handle.counters.disconnect(code);
+        let end = self
+            .state
+            .wheel
+            .now()
+            .saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
+        if let Some(conn) = self.state.get_mut(key) {
+            conn.phase = Phase::Closing;
+            conn.deadlines.ping = NEVER;
+            conn.deadlines.pong = NEVER;
+        }
+        self.state.set_end(key, end);
+        true
+    }
+
+    /// Writes every dirty connection.
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.state.dirty);
+        for key in dirty.drain(..) {
+            self.flush(key);
+        }
+        self.state.dirty = dirty;
+    }
+
+    /// Writes what one connection has queued; a drainer takes over if its socket is full.
+    fn flush(&mut self, key: ConnKey) {
+        let counters = &self.shard.handle.counters;
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        conn.dirty = false;
+        if conn.draining {
+            return;
+        }
+        match write(conn, counters) {
+            Written::All => {}
+            Written::Broken => conn.stream.shutdown(),
+            Written::Blocked => {
+                conn.draining = true;
+                let stream = Rc::clone(&conn.stream);
+                if let Some(shard) = super::current() {
+                    tokio::task::spawn_local(shard.drain(stream, key));
+                }
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// Writes the dirty connections once per turn of the runtime, or less often on a busy shard.
+    pub(super) async fn flusher(self: Rc<Self>) {
+        let mut last = Instant::now();
+        loop {
+            self.dirty.notified().await;
+            let (dirty, load) = {
+                let state = self.state.borrow();
+                (state.dirty.len(), state.load.percent())
+            };
+            match flush::decide(dirty, load) {
+                Flush::Paced(spacing) => sleep_until(last + spacing).await,
+                Flush::Inline | Flush::NextTurn => tokio::task::yield_now().await,
+            }
+            last = Instant::now();
+            let mut state = self.state.borrow_mut();
+            let mut turn = Turn::new(&self, &mut state);
+            turn.flush_dirty();
+            turn.worked(last);
+            self.handle.counters.flushes.add(1);
+        }
+    }
+
+    /// Writes one slow connection whenever its socket takes something, until nothing is left.
+    async fn drain(self: Rc<Self>, stream: Rc<Stream>, key: ConnKey) {
+        let patience = self.services.settings.boot.websocket.write_timeout.get();
+        loop {
+            let writable = timeout(patience, stream.writable()).await;
+            let mut state = self.state.borrow_mut();
+            let Some(conn) = state.get_mut(key) else {
+                return;
+            };
+            let written = match writable {
+                Ok(Ok(())) => write(conn, &self.handle.counters),
+                Ok(Err(_)) => Written::Broken,
+                Err(_) => {
+                    self.handle
+                        .counters
+                        .disconnect(DisconnectCode::WriteError.code());
+                    Written::Broken
+                }
+            };
+            match written {
+                Written::Blocked => continue,
+                Written::All => conn.draining = false,
+                Written::Broken => conn.stream.shutdown(),
+            }
+            return;
+        }
+    }
+}
+
+/// Puts a frame into a connection's outbox and the connection onto the dirty list; the bytes now queued.
+fn queue(conn: &mut Conn, index: u32, frame: Rc<Frame>, dirty: &mut Vec<ConnKey>) -> usize {
+    if !conn.dirty && !conn.draining {
+        conn.dirty = true;
+        dirty.push(ConnKey {
+            index,
+            generation: conn.generation,
+        });
+    }
+    conn.outbox.push(frame)
+}
+
+/// Writes until the outbox is empty or the socket is full.
+fn write(conn: &mut Conn, counters: &Counters) -> Written {
+    while !conn.outbox.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let used = conn.outbox.slices(&mut slices);
+        let slices = slices.get(..used).unwrap_or_default();
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        let count = match conn.stream.try_write_vectored(slices) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Written::Blocked,
+            Err(_) => return Written::Broken,
+        };
+        counters.writes.add(1);
+        counters.bytes.add(count as u64);
+        counters.frames.add(conn.outbox.advance(count) as u64);
+        if count < offered {
+            return Written::Blocked;
+        }
+    }
+    Written::All
+}
+
+/// The shared ping of a variant.
+pub(super) fn ping_of(state: &State, variant: Variant) -> Rc<Frame> {
+    let [json, protobuf] = &state.pings;
+    match variant.encoding() {
+        Encoding::Json => Rc::clone(json),
+        Encoding::Protobuf => Rc::clone(protobuf),
+    }
+}

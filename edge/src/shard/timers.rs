@@ -1,0 +1,197 @@
+//! A connection's deadlines on the shard's wheel: stale close, pings and pongs, expiry, end of closing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rand::Rng;
+use tidewire_config::Client;
+use tidewire_protocol::DisconnectCode;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::conn::{NEVER, PARKED_MAX, Phase};
+use super::output::ping_of;
+use super::turn::Turn;
+use super::wheel::Tick;
+use super::{ConnKey, Shard, State};
+use crate::services::unix_time;
+
+/// The wheel's tick: a quarter of the shortest configured interval, within 10 ms and 1 s.
+pub(super) fn tick(client: &Client) -> Duration {
+    let shortest = client
+        .ping_interval
+        .get()
+        .min(client.pong_timeout.get())
+        .min(client.stale_close_delay.get());
+    (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(1))
+}
+
+/// A duration in ticks, rounded up, at least one.
+pub(super) fn ticks(duration: Duration, tick: Duration) -> Tick {
+    let ticks = duration.as_nanos().div_ceil(tick.as_nanos().max(1));
+    Tick::try_from(ticks).unwrap_or(NEVER - 1).max(1)
+}
+
+impl Shard {
+    /// Turns the wheel.
+    pub(super) async fn ticker(self: Rc<Self>) {
+        let mut interval = interval(self.tick);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        interval.tick().await;
+        let mut fired = Vec::new();
+        loop {
+            interval.tick().await;
+            let began = Instant::now();
+            let mut state = self.state.borrow_mut();
+            state.wheel.turn(&mut fired);
+            let mut turn = Turn::new(&self, &mut state);
+            for key in fired.drain(..) {
+                turn.fire(key);
+            }
+            turn.finish(began);
+        }
+    }
+}
+
+impl State {
+    /// Sets the deadline at which the connection ends.
+    pub(super) fn set_end(&mut self, key: ConnKey, end: Tick) {
+        if let Some(conn) = self.get_mut(key) {
+            conn.deadlines.end = end;
+        }
+        self.arm(key);
+    }
+
+    /// Puts the connection's earliest deadline onto the wheel, unless an entry fires before it anyway.
+    pub(super) fn arm(&mut self, key: ConnKey) {
+        let Some(conn) = self.get(key) else { return };
+        let (next, armed) = (conn.deadlines.next(), conn.deadlines.armed);
+        if next < armed {
+            let fires = self.wheel.arm(key, next);
+            if let Some(conn) = self.get_mut(key) {
+                conn.deadlines.armed = fires;
+            }
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Starts the pings of an authenticated client, spread so that they never clump.
+    pub(super) fn start_pings(&mut self, key: ConnKey) {
+        let interval = self
+            .shard
+            .ticks(self.shard.services.settings.boot.client.ping_interval.get());
+        let first = rand::rng().random_range(interval.div_ceil(2)..interval.max(2));
+        let now = self.state.wheel.now();
+        if let Some(conn) = self.state.get_mut(key) {
+            conn.deadlines.ping = now.saturating_add(first);
+            conn.deadlines.end = NEVER;
+        }
+        self.state.arm(key);
+    }
+
+    /// Ends the connection some time after `unix_time`, unless that is moved.
+    pub(super) fn expire_at(&mut self, key: ConnKey, at: Option<u64>) {
+        let grace = self
+            .shard
+            .services
+            .settings
+            .boot
+            .client
+            .expired_close_delay
+            .get();
+        let end = at.map_or(NEVER, |at| {
+            let left = Duration::from_secs(at.saturating_sub(unix_time()));
+            self.state
+                .wheel
+                .now()
+                .saturating_add(self.shard.ticks(left.saturating_add(grace)))
+        });
+        self.state.set_end(key, end);
+    }
+
+    fn fire(&mut self, key: ConnKey) {
+        let now = self.state.wheel.now();
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        if conn.deadlines.armed != now {
+            return;
+        }
+        conn.deadlines.armed = NEVER;
+        if conn.deadlines.end <= now {
+            return self.end(key);
+        }
+        if conn.deadlines.pong <= now {
+            let stopped = conn
+                .backlog
+                .as_ref()
+                .is_some_and(|backlog| backlog.parked_bytes >= PARKED_MAX);
+            if !stopped {
+                return self.close(key, &DisconnectCode::NoPong.into());
+            }
+            // Its pong may wait behind a command that we have not answered.
+            conn.deadlines.pong = now.saturating_add(1);
+        }
+        if conn.deadlines.ping <= now {
+            self.ping(key, now);
+        }
+        self.state.arm(key);
+    }
+
+    /// The connection's time is over.
+    fn end(&mut self, key: ConnKey) {
+        let Some(conn) = self.state.get(key) else {
+            return;
+        };
+        match conn.phase {
+            Phase::Dead | Phase::Closing => self.cut(key),
+            Phase::Open | Phase::Calling => {
+                let code = if conn.session.is_ready() {
+                    DisconnectCode::ConnectionExpired
+                } else {
+                    DisconnectCode::Stale
+                };
+                self.close(key, &code.into());
+            }
+        }
+    }
+
+    fn ping(&mut self, key: ConnKey, now: Tick) {
+        let client = &self.shard.services.settings.boot.client;
+        let interval = self.shard.ticks(client.ping_interval.get());
+        let patience = self.shard.ticks(client.pong_timeout.get());
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        conn.deadlines.ping = now.saturating_add(interval);
+        conn.deadlines.pong = now.saturating_add(patience);
+        conn.outbox.shrink();
+        let variant = conn.variant;
+        let frame = ping_of(self.state, variant);
+        self.push(key, frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_is_a_quarter_of_the_shortest_interval() {
+        let client = Client::default();
+        assert_eq!(tick(&client), Duration::from_secs(1));
+        let client = Client {
+            pong_timeout: tidewire_config::Duration::from_millis(200),
+            ..Client::default()
+        };
+        assert_eq!(tick(&client), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn durations_round_up_to_whole_ticks() {
+        let tick = Duration::from_millis(100);
+        assert_eq!(ticks(Duration::from_millis(101), tick), 2);
+        assert_eq!(ticks(Duration::ZERO, tick), 1);
+        assert_eq!(ticks(Duration::MAX, tick), NEVER - 1);
+    }
+}

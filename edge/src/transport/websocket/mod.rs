@@ -1,0 +1,7 @@
+//! The server side of WebSocket (RFC 6455): the opening handshake and the frames.
+//!
+//! Neither part touches a socket. [`handshake`] judges a request head, [`frame`]
+//! turns received bytes into messages and builds what the server sends.
+
+pub mod frame;
+pub mod handshake;

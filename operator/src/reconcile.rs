@@ -1,0 +1,229 @@
+//! One look at one cluster: fetch → validate → plan and build → apply → status. No state is kept between two looks.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        core::v1::Pod,
+    },
+    jiff::Timestamp,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use serde_json::json;
+
+use crate::{
+    api::{
+        RealtimeCluster,
+        status::{Pending, RealtimeClusterStatus},
+    },
+    apply::{Applied, Applier, grow_claims, prune},
+    context::{Context, FIELD_MANAGER, Note},
+    error::Error,
+    fetch::{Fetched, fetch},
+    nodes::Node,
+    resources::{
+        NewKeys, Resources, build, claim_growth,
+        names::{Identity, LIVE_ANNOTATION},
+    },
+    rollout::{Plan, plan},
+    status::{self, Observation, Verdict, is_settled},
+    validate::{Broker, Invalid, ValidatedCluster, identity, validate},
+};
+
+/// One look at one cluster.
+///
+/// # Errors
+/// [`Error`] when the API server refused or did not answer; retried by the controller's error policy.
+pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
+    let reference = ObjectRef::from_obj(cluster.as_ref());
+    if cluster.metadata.deletion_timestamp.is_some() {
+        // Kubernetes deletes what has the cluster as its owner; the rest is retained on purpose.
+        ctx.succeeded(&reference);
+        ctx.metrics.forget(&reference);
+        return Ok(Action::await_change());
+    }
+    let identity = identity(&cluster)?;
+    let fetched = fetch(&ctx.client, &identity, &cluster.spec.auth).await?;
+    let missing = fetched.missing(&cluster.spec.auth);
+    let known = cluster.status.as_ref().and_then(|status| status.rollback.as_ref());
+    let decided = validate(&cluster, &identity, &ctx.images)
+        .and_then(|valid| plan(&valid, &fetched, !missing.is_empty(), known).map(|plan| (valid, plan)));
+    let children = match &decided {
+        Ok((valid, plan)) if !cluster.spec.operation.paused => apply(&ctx, valid, plan, &fetched).await?,
+        Ok(_) | Err(_) => Children::untouched(&fetched),
+    };
+    let token = fetched.node_status_token(&identity);
+    let nodes = ctx.nodes.survey(&fetched.pods, token.as_deref()).await;
+    let observation = Observation {
+        verdict: match &decided {
+            Ok((cluster, plan)) => Verdict::Planned { cluster, plan },
+            Err(invalid) => Verdict::Refused(invalid),
+        },
+        replicas: cluster.spec.replicas,
+        paused: cluster.spec.operation.paused,
+        deployment: children.deployment.as_ref(),
+        nats: children.nats.as_ref(),
+        nodes: &nodes,
+        applied: &children.applied,
+        missing: &missing,
+    };
+    if let (Ok((valid, _)), false) = (&decided, cluster.spec.operation.paused) {
+        tell_nodes(&ctx, &identity, valid, &nodes).await?;
+    }
+    let new = observation.status(&cluster, &identity, Timestamp::now());
+    announce(&ctx, &cluster, decided.as_ref().map(|(_, plan)| plan), &new).await;
+    status::write(&ctx.client, &identity, &cluster, &new).await?;
+    let findings = observation.findings();
+    ctx.metrics.show_conditions(&reference, &findings);
+    ctx.succeeded(&reference);
+    let pending = decided.as_ref().map_or(Pending::None, |(valid, _)| observation.pending(valid));
+    let ready = findings.first().is_some_and(crate::conditions::Finding::is_good);
+    Ok(next_look(pending, ready, observation.settled()))
+}
+
+/// The children whose own status counts.
+#[derive(Default)]
+struct Children {
+    deployment: Option<Deployment>,
+    nats: Option<StatefulSet>,
+    applied: Applied,
+}
+
+impl Children {
+    fn untouched(fetched: &Fetched) -> Self {
+        Self { deployment: fetched.deployment.clone(), nats: fetched.nats.clone(), applied: Applied::default() }
+    }
+}
+
+async fn apply(
+    ctx: &Context,
+    valid: &ValidatedCluster,
+    plan: &Plan,
+    fetched: &Fetched,
+) -> Result<Children, Error> {
+    let identity = &valid.identity;
+    let built = build(valid, plan, fetched, &NewKeys::random())?;
+    let mut applied = Applier::new(&ctx.client, identity).apply(built).await?;
+    if let Broker::Nats(nats) = &valid.broker {
+        let growth = claim_growth(identity, nats, &fetched.claims);
+        applied.state.claims_refused = grow_claims(&ctx.client, identity, &growth).await?;
+    }
+    // While old nodes run they still need what they were started with, an old broker for instance.
+    if applied.state.conflicts.is_empty() && applied.deployments.iter().any(is_settled) {
+        for deleted in prune(&ctx.client, identity, &applied, fetched).await? {
+            tracing::info!(child = deleted, "deleted a child that is no longer wanted");
+        }
+    }
+    let Resources { mut stateful_sets, mut deployments, state, .. } = applied;
+    Ok(Children {
+        // A child that was left alone shows itself as it was read.
+        deployment: deployments.pop().or_else(|| fetched.deployment.clone()),
+        nats: stateful_sets.pop().or_else(|| fetched.nats.clone()),
+        applied: state,
+    })
+}
+
+/// The kubelet brings a changed ConfigMap after up to a minute; a changed pod makes it look at once. It may still see
+/// the old content then, so nodes are told again until they show the new hash.
+async fn tell_nodes(ctx: &Context, identity: &Identity, valid: &ValidatedCluster, nodes: &[Node]) -> Result<(), Error> {
+    let now = Timestamp::now().as_second();
+    let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &identity.namespace);
+    for node in nodes.iter().filter(|node| is_behind(node, &valid.config.live_hash, now)) {
+        let value = format!("{}.{now}", valid.config.live_hash);
+        let patch = json!({"metadata": {"annotations": {LIVE_ANNOTATION: value}}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match pods.patch_metadata(&node.pod, &params, &Patch::Merge(&patch)).await {
+            Ok(_) => {}
+            // The pod ended meanwhile.
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(source) => return Err(Error::Apply { what: format!("Pod/{}", node.pod), source }),
+        }
+    }
+    Ok(())
+}
+
+/// Seconds between two reminders of the same node.
+const REMIND_SECONDS: i64 = 2;
+
+/// Whether a node runs other live options and was not told of them just now.
+fn is_behind(node: &Node, live_hash: &str, now: i64) -> bool {
+    let behind = node.report.as_ref().is_ok_and(|report| report.live_hash != live_hash && !report.draining);
+    let told = node.told.as_deref().and_then(|told| told.rsplit_once('.'));
+    let recently = told.is_some_and(|(hash, at)| {
+        hash == live_hash && at.parse::<i64>().is_ok_and(|at| now.saturating_sub(at) < REMIND_SECONDS)
+    });
+    behind && !recently
+}
+
+/// Publishes what changed in words: a refused spec, a rollback, a conflict, and becoming ready or not.
+async fn announce(
+    ctx: &Context,
+    cluster: &RealtimeCluster,
+    decided: Result<&Plan, &Invalid>,
+    new: &RealtimeClusterStatus,
+) {
+    let known = cluster.status.as_ref();
+    let mut notes = Vec::new();
+    match decided {
+        Err(invalid) if changed(known, new, "ConfigValid") => {
+            notes.extend(invalid.0.iter().take(EVENTS_MAX).map(|problem| {
+                Note::warning("ConfigInvalid", "Validate", format!("{}: {}", problem.path, problem.message))
+            }));
+        }
+        Ok(plan) if plan.rolls_back(known.and_then(|status| status.rollback.as_ref())) => {
+            let text = "new nodes did not get ready in time; the previous ones come back";
+            notes.push(Note::warning("RolledBack", "Rollback", text));
+        }
+        Ok(_) | Err(_) => {}
+    }
+    for (kind, bad, reason) in
+        [("ResourceConflict", "True", "ResourceConflict"), ("KeysReady", "False", "SecretMissing"), ("BrokerReady", "False", "BrokerNotReady")]
+    {
+        let condition = new.conditions.iter().find(|condition| condition.type_ == kind && condition.status == bad);
+        if let Some(condition) = condition.filter(|_| changed(known, new, kind)) {
+            notes.push(Note::warning(reason, "Reconcile", condition.message.clone()));
+        }
+    }
+    let ready = new.conditions.iter().find(|condition| condition.type_ == "Ready");
+    if let Some(ready) = ready.filter(|ready| ready.status == "True" && changed(known, new, "Ready")) {
+        notes.push(Note::normal("Ready", "Reconcile", ready.message.clone()));
+    }
+    for note in notes {
+        ctx.publish(cluster, note).await;
+    }
+}
+
+/// Events of one look at most, where a spec has many faults; the status counts them all.
+const EVENTS_MAX: usize = 5;
+
+/// Whether a condition's status or message differs from what the object shows.
+fn changed(known: Option<&RealtimeClusterStatus>, new: &RealtimeClusterStatus, kind: &str) -> bool {
+    let find = |status: &RealtimeClusterStatus| {
+        let condition = status.conditions.iter().find(|condition| condition.type_ == kind)?;
+        Some((condition.status.clone(), condition.status == "True" && kind == "Ready" || condition.message.is_empty(), condition.message.clone()))
+    };
+    match (known.and_then(&find), find(new)) {
+        (Some((old, stable, _)), Some((new, _, _))) if stable => old != new,
+        (Some((old, _, old_message)), Some((new, _, new_message))) => old != new || old_message != new_message,
+        (_, new) => new.is_some(),
+    }
+}
+
+/// When to look again if nothing happens: soon while something moves that no watch reports, late when settled.
+fn next_look(pending: Pending, ready: bool, settled: bool) -> Action {
+    let seconds = match (pending, ready, settled) {
+        (Pending::Live, _, _) => 1.0,
+        (_, true, true) => 60.0,
+        (_, false, true) => 2.0,
+        (_, _, false) => 5.0,
+    };
+    Action::requeue(Duration::from_secs_f64(seconds * (1.0 + rand::random::<f64>() / 5.0)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,192 @@
+//! Whole looks against a scripted API server.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    metrics::Metrics,
+    nodes::NodeReport,
+    test_support::{ScriptedApi, cluster, images},
+};
+
+const CLUSTER: &str = "/apis/realtime.tidewire.dev/v1alpha1/namespaces/team/realtimeclusters/blue";
+const EDGE: &str = "/apis/apps/v1/namespaces/team/deployments/blue";
+const NATS: &str = "/apis/apps/v1/namespaces/team/statefulsets/blue-nats";
+
+async fn look(api: &ScriptedApi, spec: &str) -> Result<Action, Error> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let ctx = Arc::new(Context::new(api.client(), images(), metrics, Some("test".to_owned())));
+    let mut object = cluster(spec);
+    object.status = api.get(CLUSTER).and_then(|stored| serde_json::from_value(stored["status"].clone()).ok());
+    reconcile(Arc::new(object), ctx).await
+}
+
+fn condition(api: &ScriptedApi, kind: &str) -> (String, String, String) {
+    let status = api.get(CLUSTER).unwrap()["status"].clone();
+    let conditions = status["conditions"].as_array().unwrap().clone();
+    let found = conditions.into_iter().find(|condition| condition["type"] == kind).unwrap();
+    let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"), text("message"))
+}
+
+fn events(api: &ScriptedApi) -> usize {
+    api.writes().iter().filter(|write| write.contains("/events")).count()
+}
+
+#[tokio::test]
+async fn the_first_look_creates_every_child_and_says_what_is_missing() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    let paths = api.paths();
+    for child in [
+        "configmaps/blue-live", "configmaps/blue-nats", "secrets/blue-admin", "secrets/blue-api-key",
+        "secrets/blue-node-status", "secrets/blue-token", "serviceaccounts/blue", "serviceaccounts/blue-nats",
+        "services/blue", "services/blue-api", "services/blue-nats", "deployments/blue", "statefulsets/blue-nats",
+        "poddisruptionbudgets/blue", "poddisruptionbudgets/blue-nats",
+    ] {
+        assert!(paths.iter().any(|path| path.ends_with(&format!("/{child}"))), "{child} not in {paths:?}");
+    }
+    assert_eq!(paths.iter().filter(|path| path.contains("/blue-boot-")).count(), 1);
+    assert_eq!(condition(&api, "ConfigValid").0, "True");
+    assert_eq!(condition(&api, "Ready").1, "NatsNotReady");
+}
+
+#[tokio::test]
+async fn a_second_look_changes_no_key_and_deletes_nothing() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    let token = api.get("/api/v1/namespaces/team/secrets/blue-token");
+    let paths = api.paths();
+    api.forget_requests();
+    look(&api, "{}").await.unwrap();
+    assert_eq!(api.get("/api/v1/namespaces/team/secrets/blue-token"), token);
+    assert_eq!(api.paths(), paths);
+    assert!(!api.writes().iter().any(|write| write.contains("/secrets/")), "{:?}", api.writes());
+}
+
+#[tokio::test]
+async fn a_deleted_child_comes_back() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    for path in [EDGE, NATS, "/api/v1/namespaces/team/services/blue-api"] {
+        let before = api.get(path);
+        api.remove(path);
+        look(&api, "{}").await.unwrap();
+        assert_eq!(api.get(path), before, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_spec_that_the_edge_would_refuse_touches_no_child_and_says_why_once() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    let deployment = api.get(EDGE);
+    api.forget_requests();
+    let bad = "config: {client: {ping_interval: 1s}}";
+    look(&api, bad).await.unwrap();
+    let written: Vec<String> = api.writes().into_iter().filter(|write| !write.contains("/events")).collect();
+    assert_eq!(written, [format!("PATCH {CLUSTER}/status")]);
+    assert_eq!(api.get(EDGE), deployment);
+    let (status, _, message) = condition(&api, "ConfigValid");
+    assert_eq!(status, "False");
+    assert!(message.starts_with("spec.config.client.ping_interval"), "{message}");
+    assert_eq!(events(&api), 1);
+    look(&api, bad).await.unwrap();
+    assert_eq!(events(&api), 1, "the same fault is not announced again");
+}
+
+#[tokio::test]
+async fn a_paused_cluster_gets_a_status_and_nothing_else() {
+    let api = ScriptedApi::default();
+    look(&api, "operation: {paused: true}").await.unwrap();
+    assert_eq!(api.writes(), [format!("PATCH {CLUSTER}/status")]);
+    assert_eq!(condition(&api, "Progressing").1, "Paused");
+}
+
+#[tokio::test]
+async fn nodes_wait_for_a_referenced_secret_and_start_when_it_is_there() {
+    let api = ScriptedApi::default();
+    let spec = "auth: {apiKey: {secretRef: {name: keys, key: api}}}";
+    look(&api, spec).await.unwrap();
+    assert!(api.get(EDGE).is_none());
+    assert_eq!(condition(&api, "KeysReady").1, "SecretMissing");
+    assert_eq!(condition(&api, "Progressing").1, "FrozenSecretMissing");
+    api.put("/api/v1/namespaces/team/secrets/keys", json!({"metadata": {"name": "keys"}, "data": {"api": "aw=="}}));
+    look(&api, spec).await.unwrap();
+    assert!(api.get(EDGE).is_some());
+    assert_eq!(condition(&api, "KeysReady").0, "True");
+    assert!(api.get("/api/v1/namespaces/team/secrets/blue-api-key").is_none());
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_being_deleted_is_left_to_kubernetes() {
+    let api = ScriptedApi::default();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let ctx = Arc::new(Context::new(api.client(), images(), metrics, None));
+    let mut object = cluster("{}");
+    object.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(1).unwrap()));
+    assert_eq!(reconcile(Arc::new(object), ctx).await.unwrap(), Action::await_change());
+    assert_eq!(api.paths(), [""; 0]);
+}
+
+#[tokio::test]
+async fn scaling_changes_only_the_number_of_nodes() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    let template = |api: &ScriptedApi| api.get(EDGE).and_then(|object: Value| object.pointer("/spec/template").cloned());
+    let before = template(&api);
+    look(&api, "replicas: 5").await.unwrap();
+    assert_eq!(api.get(EDGE).unwrap()["spec"]["replicas"], 5);
+    assert_eq!(template(&api), before);
+}
+
+#[tokio::test]
+async fn live_options_change_no_pod_template_and_boot_options_do() {
+    let api = ScriptedApi::default();
+    look(&api, "{}").await.unwrap();
+    let template = |api: &ScriptedApi| api.get(EDGE).unwrap().pointer("/spec/template").cloned();
+    let before = template(&api);
+    look(&api, "config: {channel: {namespaces: [{name: chat}]}}").await.unwrap();
+    assert_eq!(template(&api), before);
+    let live = api.get("/api/v1/namespaces/team/configmaps/blue-live").unwrap();
+    assert!(live["data"]["20-live.json"].as_str().unwrap().contains("chat"));
+    // The broker has to be up for a roll.
+    api.put(NATS, {
+        let mut nats = api.get(NATS).unwrap();
+        nats["status"] = json!({"replicas": 3, "readyReplicas": 3});
+        nats
+    });
+    look(&api, "config: {client: {ping_interval: 30s}}").await.unwrap();
+    assert_ne!(template(&api), before);
+}
+
+#[tokio::test]
+async fn failures_end_the_look_with_the_step_that_failed() {
+    let api = ScriptedApi::default();
+    api.fail(&format!("GET {EDGE}"), 500);
+    assert_eq!(look(&api, "{}").await.unwrap_err().reason(), "FetchFailed");
+    let api = ScriptedApi::default();
+    api.fail(&format!("PATCH {EDGE}"), 429);
+    assert_eq!(look(&api, "{}").await.unwrap_err().reason(), "ApplyFailed");
+    let api = ScriptedApi::default();
+    api.fail(&format!("PATCH {CLUSTER}/status"), 409);
+    assert!(look(&api, "{}").await.unwrap_err().is_conflict());
+}
+
+#[test]
+fn a_node_is_reminded_every_two_seconds_until_it_shows_the_new_hash() {
+    let node = |told: Option<&str>, live: &str| Node {
+        pod: "blue-a".to_owned(),
+        ready: true,
+        told: told.map(str::to_owned),
+        report: Ok(NodeReport { live_hash: live.to_owned(), ..NodeReport::default() }),
+    };
+    assert!(is_behind(&node(None, "old"), "new", 100));
+    assert!(!is_behind(&node(None, "new"), "new", 100));
+    assert!(!is_behind(&node(Some("new.99"), "old"), "new", 100));
+    assert!(is_behind(&node(Some("new.98"), "old"), "new", 100));
+    assert!(is_behind(&node(Some("older.99"), "old"), "new", 100));
+    let silent = Node { report: Err("no answer".to_owned()), ..node(None, "old") };
+    assert!(!is_behind(&silent, "new", 100));
+}

@@ -1,0 +1,256 @@
+//! NATS: a StatefulSet with JetStream on. Volumes outlive the cluster.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
+        core::v1::{
+            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+            ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
+            PodSpec, PodTemplateSpec, Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+use kube::ResourceExt;
+
+use super::{
+    container_security,
+    names::{
+        Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION, NATS_MONITOR_PORT,
+    },
+    pod_security, requirements,
+};
+use crate::validate::{Nats, short_hash};
+
+const CONFIG_FILE: &str = "nats.conf";
+const CONFIG_PATH: &str = "/etc/nats";
+const DATA_PATH: &str = "/data";
+const VOLUME: &str = "data";
+/// Seconds a server may take to hand its clients over and to write its streams.
+const GRACE_SECONDS: i64 = 60;
+
+/// Configuration of every server. Names come from the environment, so that all share one file.
+pub(super) fn config_map(identity: &Identity, nats: &Nats) -> ConfigMap {
+    let mut text = format!(
+        "server_name: $POD_NAME\n\
+         listen: \"0.0.0.0:{NATS_CLIENT_PORT}\"\n\
+         http: \"0.0.0.0:{NATS_MONITOR_PORT}\"\n\
+         lame_duck_grace_period: 5s\n\
+         lame_duck_duration: 30s\n\
+         jetstream {{\n  store_dir: \"{DATA_PATH}\"\n}}\n"
+    );
+    // A single server has no one to agree with; a cluster block would make it wait for others.
+    if nats.replicas > 1 {
+        let service = identity.nats();
+        let routes: String = (0..nats.replicas)
+            .map(|index| {
+                format!("    \"nats://{service}-{index}.{service}.{}.svc:{NATS_CLUSTER_PORT}\"\n", identity.namespace)
+            })
+            .collect();
+        text.push_str(&format!(
+            "cluster {{\n  name: \"{}\"\n  listen: \"0.0.0.0:{NATS_CLUSTER_PORT}\"\n  routes: [\n{routes}  ]\n}}\n",
+            identity.subject_prefix()
+        ));
+    }
+    ConfigMap {
+        metadata: identity.owned(identity.nats(), Component::Nats),
+        data: Some(BTreeMap::from([(CONFIG_FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}
+
+/// The StatefulSet. Its volume template can never change, so an existing one keeps its own.
+pub(super) fn stateful_set(
+    identity: &Identity,
+    nats: &Nats,
+    config: &ConfigMap,
+    existing: Option<&StatefulSet>,
+) -> StatefulSet {
+    StatefulSet {
+        metadata: identity.owned(identity.nats(), Component::Nats),
+        spec: Some(StatefulSetSpec {
+            replicas: Some(nats.replicas),
+            service_name: Some(identity.nats()),
+            // Servers wait for each other, so they cannot start one by one.
+            pod_management_policy: Some("Parallel".to_owned()),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some("Retain".to_owned()),
+                when_scaled: Some("Retain".to_owned()),
+            }),
+            selector: LabelSelector {
+                match_labels: Some(identity.selector(Component::Nats)),
+                ..LabelSelector::default()
+            },
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(identity.labels(Component::Nats)),
+                    annotations: Some(BTreeMap::from([(
+                        NATS_CONFIG_ANNOTATION.to_owned(),
+                        short_hash(&config.data),
+                    )])),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(identity, nats)),
+            },
+            volume_claim_templates: Some(vec![claim(identity, nats, existing)]),
+            ..StatefulSetSpec::default()
+        }),
+        ..StatefulSet::default()
+    }
+}
+
+fn claim(identity: &Identity, nats: &Nats, existing: Option<&StatefulSet>) -> PersistentVolumeClaim {
+    let size = existing.and_then(template_size).unwrap_or_else(|| nats.storage.size.clone());
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(VOLUME.to_owned()),
+            labels: Some(identity.labels(Component::Nats)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: nats.storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+fn template_size(set: &StatefulSet) -> Option<Quantity> {
+    let template = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
+    requested(template)
+}
+
+fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
+    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
+}
+
+fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(identity.nats()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(pod_security(true)),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        affinity: Some(Affinity {
+            pod_anti_affinity: Some(PodAntiAffinity {
+                preferred_during_scheduling_ignored_during_execution: Some(vec![
+                    apart(identity, "kubernetes.io/hostname", 100),
+                    apart(identity, "topology.kubernetes.io/zone", 50),
+                ]),
+                ..PodAntiAffinity::default()
+            }),
+            ..Affinity::default()
+        }),
+        containers: vec![container(nats)],
+        volumes: Some(vec![Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource { name: identity.nats(), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn apart(identity: &Identity, key: &str, weight: i32) -> WeightedPodAffinityTerm {
+    WeightedPodAffinityTerm {
+        weight,
+        pod_affinity_term: PodAffinityTerm {
+            topology_key: key.to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(identity.selector(Component::Nats)),
+                ..LabelSelector::default()
+            }),
+            ..PodAffinityTerm::default()
+        },
+    }
+}
+
+fn container(nats: &Nats) -> Container {
+    let mount = |name: &str, path: &str, read_only| VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only,
+        ..VolumeMount::default()
+    };
+    Container {
+        name: "nats".to_owned(),
+        image: Some(nats.image.clone()),
+        args: Some(vec!["-c".to_owned(), format!("{CONFIG_PATH}/{CONFIG_FILE}")]),
+        env: Some(vec![EnvVar {
+            name: "POD_NAME".to_owned(),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: "metadata.name".to_owned(),
+                    ..ObjectFieldSelector::default()
+                }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        }]),
+        ports: Some(vec![
+            port("client", NATS_CLIENT_PORT),
+            port("cluster", NATS_CLUSTER_PORT),
+            port("monitor", NATS_MONITOR_PORT),
+        ]),
+        resources: Some(requirements(&nats.resources)),
+        security_context: Some(container_security()),
+        // Not plain /healthz: it fails until the servers have elected a leader, for which they must find each other.
+        startup_probe: Some(Probe { failure_threshold: Some(120), ..probe("/healthz?js-server-only=true", 1) }),
+        readiness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz?js-server-only=true", 2) }),
+        liveness_probe: Some(Probe { failure_threshold: Some(6), ..probe("/healthz?js-enabled-only=true", 10) }),
+        volume_mounts: Some(vec![mount(VOLUME, DATA_PATH, None), mount("config", CONFIG_PATH, Some(true))]),
+        ..Container::default()
+    }
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("monitor".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
+}
+
+/// A volume claim that has to grow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClaimGrowth {
+    /// Name of the claim.
+    pub claim: String,
+    /// Its new size.
+    pub size: Quantity,
+}
+
+/// Claims whose size differs from the wanted one; the rules exclude that it is smaller.
+#[must_use]
+pub fn claim_growth(identity: &Identity, nats: &Nats, claims: &[PersistentVolumeClaim]) -> Vec<ClaimGrowth> {
+    let prefix = format!("{VOLUME}-{}-", identity.nats());
+    let ours = claims.iter().filter(|claim| claim.name_any().starts_with(&prefix) && identity.may_adopt(&claim.metadata));
+    ours.filter(|claim| requested(claim).is_some_and(|size| size != nats.storage.size))
+        .map(|claim| ClaimGrowth { claim: claim.name_any(), size: nats.storage.size.clone() })
+        .collect()
+}

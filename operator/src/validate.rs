@@ -1,0 +1,418 @@
+//! Second step, pure: from the spec to a cluster that can be built, or the reasons why not.
+//!
+//! The configuration is parsed and checked by the edge's own code, so what the edge would refuse never reaches a pod.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tidewire_config::load::{self, LoadError, Loaded};
+
+use crate::{
+    api::{
+        AuthSpec, DisruptionSpec, KeySpec, NatsSpec, RealtimeCluster, ResourcesSpec, RolloutSpec, StorageSpec,
+        config_schema::{NAMESPACES_MAX, is_operator_owned},
+        crd,
+    },
+    context::Images,
+    error::Error,
+    resources::names::{CLIENT_PORT, INTERNAL_PORT, Identity, NATS_CLIENT_PORT},
+};
+
+/// One thing that is wrong with the spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Field, from the root of the object: `spec.config.client.ping_interval`.
+    pub path: String,
+    /// What is wrong and what to do about it.
+    pub message: String,
+}
+
+/// Everything that is wrong with the spec; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub Vec<Problem>);
+
+impl Invalid {
+    /// The first problem with its path, and how many more there are.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let Some(first) = self.0.first() else {
+            return "the spec is not valid".to_owned();
+        };
+        match self.0.len() - 1 {
+            0 => format!("{}: {}", first.path, first.message),
+            more => format!("{}: {} (and {more} more)", first.path, first.message),
+        }
+    }
+}
+
+/// Name, namespace and UID of an object that came from an API server.
+///
+/// # Errors
+/// [`Error::Incomplete`] when one of them is missing.
+pub fn identity(cluster: &RealtimeCluster) -> Result<Identity, Error> {
+    Ok(Identity {
+        name: cluster.metadata.name.clone().ok_or(Error::Incomplete("name"))?,
+        namespace: cluster.namespace().ok_or(Error::Incomplete("namespace"))?,
+        uid: cluster.uid().ok_or(Error::Incomplete("uid"))?,
+    })
+}
+
+/// A cluster that can be built: every default in place, every reference by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValidatedCluster {
+    /// Who it is.
+    pub identity: Identity,
+    /// Nodes wanted.
+    pub replicas: i32,
+    /// Their image and how it is pulled.
+    pub image: Image,
+    /// Their configuration, as files.
+    pub config: ConfigFiles,
+    /// How they exchange messages.
+    pub broker: Broker,
+    /// Where each key is mounted from.
+    pub keys: Vec<MountedKey>,
+    /// How changes roll.
+    pub rollout: RolloutSpec,
+    /// Compute resources of a node.
+    pub resources: ResourcesSpec,
+    /// What voluntary disruptions may take.
+    pub disruption: DisruptionSpec,
+    /// Seconds a node may take to end.
+    pub grace_seconds: i64,
+    /// Hash of the spec without `replicas` and `operation`: whether somebody changed what runs.
+    pub spec_hash: String,
+    /// What the edge would warn about: options that it does not know.
+    pub warnings: Vec<String>,
+    /// Options that the edge accepts and does not act on yet.
+    pub without_effect: Vec<String>,
+}
+
+/// An image and how it is pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Image {
+    /// Image reference.
+    pub reference: String,
+    /// When it is pulled; empty leaves it to Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<String>,
+    /// Secrets with credentials for the registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pull_secrets: Vec<String>,
+}
+
+/// The configuration as the files that nodes read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConfigFiles {
+    /// Options that need a roll.
+    pub boot: Value,
+    /// Options that are applied live.
+    pub live: Value,
+    /// Hash of the former, as the nodes compute it.
+    pub boot_hash: String,
+    /// Hash of the latter.
+    pub live_hash: String,
+}
+
+/// How nodes exchange messages.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Broker {
+    /// A NATS cluster run by the operator.
+    Nats(Nats),
+    /// None: one node on its own.
+    Memory,
+}
+
+/// A NATS cluster with every default in place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nats {
+    /// Servers.
+    pub replicas: i32,
+    /// Copies of each stream.
+    pub stream_replicas: i32,
+    /// Volume of each server.
+    pub storage: StorageSpec,
+    /// Compute resources of each server.
+    pub resources: ResourcesSpec,
+    /// Image of the servers.
+    pub image: String,
+}
+
+impl Nats {
+    /// Servers that must be up for the cluster to accept writes.
+    #[must_use]
+    pub fn quorum(&self) -> i32 {
+        self.replicas / 2 + 1
+    }
+}
+
+/// One value of a Secret, mounted as a file named by its option.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountedKey {
+    /// Path of the option.
+    pub option: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key inside it.
+    pub key: String,
+}
+
+/// Seconds that closing connections may take after the endpoint is withdrawn.
+const CLOSE_SECONDS: i64 = 30;
+/// Seconds left for the process to end by itself.
+const EXIT_SECONDS: i64 = 10;
+
+/// Checks a spec and fills in every default.
+///
+/// # Errors
+/// Everything that is wrong with it, each with its field. Nothing may be applied then.
+pub fn validate(cluster: &RealtimeCluster, identity: &Identity, images: &Images) -> Result<ValidatedCluster, Invalid> {
+    let spec = &cluster.spec;
+    let mut problems = broken_rules(cluster);
+    let broker = broker(spec.broker.nats.as_ref(), spec.broker.memory.is_some(), images);
+    let loaded = own_options(spec.config.as_ref(), &mut problems)
+        .map(|own| render(own, &spec.auth, &broker, identity, &mut problems))
+        .and_then(|rendered| parse(&rendered).map_err(|Invalid(found)| problems.extend(found)).ok());
+    let (Some(loaded), true) = (loaded, problems.is_empty()) else {
+        return Err(Invalid(problems));
+    };
+    let propagation = loaded.config.tidewire.drain.endpoint_propagation.get().as_millis().div_ceil(1000);
+    let (boot, live) = tidewire_config::split(&loaded.file_layer);
+    Ok(ValidatedCluster {
+        identity: identity.clone(),
+        replicas: spec.replicas,
+        image: Image {
+            reference: spec.image.reference.clone().unwrap_or_else(|| images.edge.clone()),
+            pull_policy: spec.image.pull_policy.map(|policy| policy.as_str().to_owned()),
+            pull_secrets: spec.image.pull_secrets.clone(),
+        },
+        config: ConfigFiles {
+            boot_hash: loaded.boot_hash,
+            live_hash: loaded.live_hash,
+            boot,
+            live,
+        },
+        broker,
+        keys: mounted_keys(identity, &spec.auth),
+        rollout: spec.rollout.clone(),
+        resources: with_default_requests(&spec.pod.resources, "100m", "64Mi"),
+        disruption: match spec.disruption.is_unset() {
+            true => DisruptionSpec { min_available: None, max_unavailable: Some(IntOrString::Int(1)) },
+            false => spec.disruption.clone(),
+        },
+        grace_seconds: i64::try_from(propagation).unwrap_or(i64::MAX / 2) + CLOSE_SECONDS + EXIT_SECONDS,
+        spec_hash: spec_hash(cluster),
+        warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
+        without_effect: loaded.without_effect,
+    })
+}
+
+/// The rules of the definition once more: an object may be older than a rule.
+fn broken_rules(cluster: &RealtimeCluster) -> Vec<Problem> {
+    // Without an identifier the API server has not seen the object; the rules need only name and spec.
+    let object = json!({"metadata": {"name": cluster.metadata.name}, "spec": cluster.spec});
+    let mut problems: Vec<Problem> = crd::check_rules(&object, None)
+        .err()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|violation| Problem { path: violation.path, message: violation.message })
+        .collect();
+    let namespaces = cluster.spec.config.as_ref().and_then(|config| config.pointer("/channel/namespaces"));
+    if namespaces.and_then(Value::as_array).is_some_and(|list| list.len() as u64 > NAMESPACES_MAX) {
+        problems.push(Problem {
+            path: "spec.config.channel.namespaces".to_owned(),
+            message: format!("more than {NAMESPACES_MAX} namespaces"),
+        });
+    }
+    problems
+}
+
+fn broker(nats: Option<&NatsSpec>, memory: bool, images: &Images) -> Broker {
+    if memory {
+        return Broker::Memory;
+    }
+    let spec = nats.cloned().unwrap_or_default();
+    Broker::Nats(Nats {
+        replicas: spec.replicas,
+        stream_replicas: spec.stream_replicas.unwrap_or(spec.replicas.min(3)),
+        resources: with_default_requests(&spec.resources, "100m", "128Mi"),
+        storage: spec.storage,
+        image: images.nats.clone(),
+    })
+}
+
+/// The user's options as the edge reads them: keys in lower case, nothing that is null.
+fn own_options(config: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Value> {
+    let empty = json!({});
+    match load::from_value("spec.config", config.unwrap_or(&empty)) {
+        Ok(loaded) => Some(loaded.file_layer),
+        Err(error) => {
+            problems.extend(load_problems(error));
+            None
+        }
+    }
+}
+
+/// The configuration file of the nodes: the user's options and the operator's own.
+fn render(
+    own: Value,
+    auth: &AuthSpec,
+    broker: &Broker,
+    identity: &Identity,
+    problems: &mut Vec<Problem>,
+) -> Value {
+    let mut rendered = own;
+    let mut taken = BTreeSet::new();
+    collect_owned(&rendered, "", &mut taken);
+    problems.extend(taken.into_iter().map(|path| Problem {
+        message: format!("is set by the operator: remove it{}", way_out(&path)),
+        path: format!("spec.config.{path}"),
+    }));
+    let claims = [("audience", auth.token.audience.as_ref()), ("issuer", auth.token.issuer.as_ref())];
+    for (claim, value) in claims.into_iter().filter_map(|(claim, value)| Some((claim, value?))) {
+        let pointer = format!("/client/token/{claim}");
+        if rendered.pointer(&pointer).is_some_and(|other| other != value.as_str()) {
+            problems.push(Problem {
+                path: format!("spec.config.client.token.{claim}"),
+                message: format!("differs from spec.auth.token.{claim}: set one of them"),
+            });
+        }
+        overlay(&mut rendered, json!({"client": {"token": {claim: value}}}));
+    }
+    overlay(
+        &mut rendered,
+        json!({
+            "http_server": {"port": CLIENT_PORT, "internal_port": INTERNAL_PORT.to_string()},
+            "health": {"enabled": true},
+            "prometheus": {"enabled": true},
+        }),
+    );
+    if let Broker::Nats(_) = broker {
+        let url = format!("nats://{}.{}.svc:{NATS_CLIENT_PORT}", identity.nats(), identity.namespace);
+        let nats = json!({"url": url, "prefix": identity.subject_prefix()});
+        overlay(&mut rendered, json!({"broker": {"enabled": true, "type": "nats", "nats": nats}}));
+    }
+    rendered
+}
+
+/// Paths of the user's options that the operator writes itself, the shortest of each.
+fn collect_owned(value: &Value, path: &str, taken: &mut BTreeSet<String>) {
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        if is_operator_owned(&path) {
+            taken.insert(path);
+        } else {
+            collect_owned(inner, &path, taken);
+        }
+    }
+}
+
+fn way_out(path: &str) -> &'static str {
+    match path.split('.').next() {
+        Some("client") => " and use spec.auth.token.hmac",
+        Some("http_api") => " and use spec.auth.apiKey",
+        Some("admin") => " and use spec.auth.admin",
+        Some("broker" | "engine") => " and use spec.broker",
+        _ => "",
+    }
+}
+
+/// Lays `above` over `below`: objects are merged, everything else is replaced.
+pub(crate) fn overlay(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                overlay(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
+/// Parses a whole configuration and checks it with the edge's own code.
+///
+/// # Errors
+/// Everything that the edge would refuse, with `spec.config` before each path.
+fn parse(rendered: &Value) -> Result<Loaded, Invalid> {
+    let loaded = load::from_value("spec.config", rendered).map_err(|error| Invalid(load_problems(error)))?;
+    let checked = loaded.config.check().map_err(|violations| {
+        let found = violations.into_iter().map(|violation| problem(&violation.path, violation.message));
+        Invalid(found.collect())
+    });
+    checked.map(|()| loaded)
+}
+
+fn load_problems(error: LoadError) -> Vec<Problem> {
+    match error {
+        LoadError::Values(problems) => problems.into_iter().map(|found| problem(&found.path, found.message)).collect(),
+        other => vec![problem("", other.to_string())],
+    }
+}
+
+fn problem(path: &str, message: String) -> Problem {
+    let path = if path.is_empty() { "spec.config".to_owned() } else { format!("spec.config.{path}") };
+    Problem { path, message }
+}
+
+/// Checks boot options of one generation with live options of another: nodes run both during a roll.
+///
+/// # Errors
+/// Everything that the edge would refuse.
+pub fn check_mixed(boot: &Value, live: &Value) -> Result<(), Invalid> {
+    let mut mixed = boot.clone();
+    overlay(&mut mixed, live.clone());
+    parse(&mixed).map(drop)
+}
+
+fn mounted_keys(identity: &Identity, auth: &AuthSpec) -> Vec<MountedKey> {
+    let key = |option: &str, spec: &KeySpec, secret: String, key: &str| {
+        let (secret, key) = match &spec.secret_ref {
+            Some(reference) => (reference.name.clone(), reference.key.clone()),
+            None => (secret, key.to_owned()),
+        };
+        MountedKey { option: option.to_owned(), secret, key }
+    };
+    let generated = KeySpec::default();
+    vec![
+        key("client.token.hmac_secret_key", &auth.token.hmac, identity.token_secret(), "hmac_secret_key"),
+        key("http_api.key", &auth.api_key, identity.api_key_secret(), "key"),
+        key("admin.password", &auth.admin, identity.admin_secret(), "password"),
+        key("admin.secret", &generated, identity.admin_secret(), "secret"),
+        key("tidewire.node_status.token", &generated, identity.node_status_secret(), "token"),
+    ]
+}
+
+/// Requests that are neither requested nor limited get a default: the scheduler and an HPA need them.
+fn with_default_requests(resources: &ResourcesSpec, cpu: &str, memory: &str) -> ResourcesSpec {
+    let mut filled = resources.clone();
+    for (name, amount) in [("cpu", cpu), ("memory", memory)] {
+        if !filled.limits.contains_key(name) {
+            filled.requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.to_owned()));
+        }
+    }
+    filled
+}
+
+fn spec_hash(cluster: &RealtimeCluster) -> String {
+    let mut spec = serde_json::to_value(&cluster.spec).unwrap_or_default();
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("replicas");
+        fields.remove("operation");
+    }
+    short_hash(&spec)
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 of a value's JSON.
+#[must_use]
+pub fn short_hash(value: &impl Serialize) -> String {
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;
