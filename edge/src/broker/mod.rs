@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::Publication;
 
-pub use channels::Channels;
+pub use channels::{Channels, NoRoom};
 pub use memory::Memory;
 pub use nats::{NatsCore, NatsError, NatsLink, NatsOptions, NatsStats};
 
