@@ -97,10 +97,13 @@ impl Node {
     }
 
     async fn next(&self) -> String {
+        String::from_utf8(self.next_publication().await.data.to_vec()).unwrap()
+    }
+
+    async fn next_publication(&self) -> Publication {
         loop {
             if let Some(delivery) = self.inbox.queue.lock().unwrap().pop_front() {
-                let data = delivery.published.publication.data.to_vec();
-                return String::from_utf8(data).unwrap();
+                return delivery.published.publication.clone();
             }
             timeout(SOON, self.inbox.pushed.notified()).await.unwrap();
         }
@@ -204,9 +207,7 @@ async fn the_wire_is_that_of_the_existing_fleet() {
     peer.publish("test.client.chat:x#1", payload.into())
         .await
         .unwrap();
-    timeout(SOON, node.inbox.pushed.notified()).await.unwrap();
-    let delivery = node.inbox.queue.lock().unwrap().pop_front().unwrap();
-    assert_eq!(delivery.published.publication, publication("theirs"));
+    assert_eq!(node.next_publication().await, publication("theirs"));
 }
 
 #[tokio::test]

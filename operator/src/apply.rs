@@ -68,7 +68,11 @@ impl<'a> Applier<'a> {
     /// An applier for one cluster.
     #[must_use]
     pub fn new(client: &'a Client, identity: &'a Identity) -> Self {
-        Self { client, identity, outcome: Applied::default() }
+        Self {
+            client,
+            identity,
+            outcome: Applied::default(),
+        }
     }
 
     /// Applies every child in order. After a conflict among what pods need, pods are left alone.
@@ -119,7 +123,11 @@ impl<'a> Applier<'a> {
 
     async fn all<K>(&mut self, objects: Vec<K>, adoption: Adoption) -> Result<Vec<K>, Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let mut applied = Vec::new();
         for object in objects {
@@ -130,7 +138,11 @@ impl<'a> Applier<'a> {
 
     async fn one<K>(&mut self, object: K, adoption: Adoption) -> Result<Option<K>, Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.identity.namespace);
         let name = object.name_any();
@@ -140,27 +152,47 @@ impl<'a> Applier<'a> {
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let written = api.patch(&name, &params, &Patch::Apply(&object)).await;
-        Ok(Some(written.map_err(|source| Error::Apply { what, source })?))
+        Ok(Some(
+            written.map_err(|source| Error::Apply { what, source })?,
+        ))
     }
 
     /// Whether the object exists and is not ours; if so, it becomes a conflict.
-    async fn is_foreign<K>(&mut self, api: &Api<K>, name: &str, adoption: Adoption) -> Result<bool, Error>
+    async fn is_foreign<K>(
+        &mut self,
+        api: &Api<K>,
+        name: &str,
+        adoption: Adoption,
+    ) -> Result<bool, Error>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let object = format!("{}/{name}", K::kind(&()));
         let existing = api.get_metadata_opt(name).await;
-        let existing = existing.map_err(|source| Error::Fetch { what: object.clone(), source })?;
+        let existing = existing.map_err(|source| Error::Fetch {
+            what: object.clone(),
+            source,
+        })?;
         let Some(existing) = existing else {
             return Ok(false);
         };
         let metadata = &existing.metadata;
-        if self.identity.owns(metadata) || adoption == Adoption::Retained && self.identity.may_adopt(metadata) {
+        if self.identity.owns(metadata)
+            || adoption == Adoption::Retained && self.identity.may_adopt(metadata)
+        {
             return Ok(false);
         }
-        let owners: Vec<String> =
-            metadata.owner_references.iter().flatten().map(|owner| format!("{}/{}", owner.kind, owner.name)).collect();
-        let owner = if owners.is_empty() { "no owner".to_owned() } else { owners.join(", ") };
+        let owners: Vec<String> = metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .map(|owner| format!("{}/{}", owner.kind, owner.name))
+            .collect();
+        let owner = if owners.is_empty() {
+            "no owner".to_owned()
+        } else {
+            owners.join(", ")
+        };
         self.outcome.conflicts.push(Conflict { object, owner });
         Ok(true)
     }
@@ -170,7 +202,8 @@ impl<'a> Applier<'a> {
         let Some(spec) = &set.spec else {
             return Ok(());
         };
-        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &self.identity.namespace);
+        let api: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &self.identity.namespace);
         for template in spec.volume_claim_templates.iter().flatten() {
             for index in 0..spec.replicas.unwrap_or(0) {
                 let name = format!("{}-{}-{index}", template.name_any(), set.name_any());
@@ -185,17 +218,29 @@ impl<'a> Applier<'a> {
 ///
 /// # Errors
 /// [`Error::Apply`] when the API server does not answer.
-pub async fn grow_claims(client: &Client, identity: &Identity, growth: &[ClaimGrowth]) -> Result<Vec<String>, Error> {
+pub async fn grow_claims(
+    client: &Client,
+    identity: &Identity,
+    growth: &[ClaimGrowth],
+) -> Result<Vec<String>, Error> {
     let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), &identity.namespace);
     let mut refused = Vec::new();
     for ClaimGrowth { claim, size } in growth {
         let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
-        match api.patch(claim, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match api
+            .patch(claim, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if matches!(status.code, 403 | 422) => {
                 refused.push(format!("{claim}: {}", status.message));
             }
-            Err(source) => return Err(Error::Apply { what: format!("PersistentVolumeClaim/{claim}"), source }),
+            Err(source) => {
+                return Err(Error::Apply {
+                    what: format!("PersistentVolumeClaim/{claim}"),
+                    source,
+                });
+            }
         }
     }
     Ok(refused)
@@ -225,15 +270,27 @@ pub async fn prune(
     } = applied;
     let mut kept_maps = names(config_maps);
     kept_maps.extend(
-        fetched.replica_sets.iter().filter_map(Revision::of_replica_set).map(|revision| identity.boot(&revision.boot_hash)),
+        fetched
+            .replica_sets
+            .iter()
+            .filter_map(Revision::of_replica_set)
+            .map(|revision| identity.boot(&revision.boot_hash)),
     );
     let pruner = Pruner { client, identity };
     let mut deleted = pruner.kind::<Deployment>(&names(deployments)).await?;
     deleted.extend(pruner.kind::<StatefulSet>(&names(stateful_sets)).await?);
-    deleted.extend(pruner.kind::<PodDisruptionBudget>(&names(disruption_budgets)).await?);
+    deleted.extend(
+        pruner
+            .kind::<PodDisruptionBudget>(&names(disruption_budgets))
+            .await?,
+    );
     deleted.extend(pruner.kind::<Service>(&names(services)).await?);
     deleted.extend(pruner.kind::<ConfigMap>(&kept_maps).await?);
-    deleted.extend(pruner.kind::<ServiceAccount>(&names(service_accounts)).await?);
+    deleted.extend(
+        pruner
+            .kind::<ServiceAccount>(&names(service_accounts))
+            .await?,
+    );
     Ok(deleted)
 }
 
@@ -249,12 +306,18 @@ struct Pruner<'a> {
 impl Pruner<'_> {
     async fn kind<K>(&self, kept: &BTreeSet<String>) -> Result<Vec<String>, Error>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &self.identity.namespace);
         let ours = ListParams::default().labels(&format!("{CLUSTER_LABEL}={}", self.identity.name));
         let found = api.list_metadata(&ours).await;
-        let found = found.map_err(|source| Error::Fetch { what: K::plural(&()).into_owned(), source })?;
+        let found = found.map_err(|source| Error::Fetch {
+            what: K::plural(&()).into_owned(),
+            source,
+        })?;
         let mut deleted = Vec::new();
         for object in found.items {
             let name = object.name_any();
@@ -264,7 +327,10 @@ impl Pruner<'_> {
             }
             let params = DeleteParams {
                 // Not an object of the same name that appeared meanwhile.
-                preconditions: Some(Preconditions { uid: object.metadata.uid.clone(), resource_version: None }),
+                preconditions: Some(Preconditions {
+                    uid: object.metadata.uid.clone(),
+                    resource_version: None,
+                }),
                 ..DeleteParams::background()
             };
             let what = format!("{}/{name}", K::kind(&()));

@@ -104,23 +104,42 @@ pub struct Finding {
 impl Finding {
     /// A condition that holds.
     pub fn yes(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, verdict: Verdict::True, reason, message: message.into() }
+        Self {
+            kind,
+            verdict: Verdict::True,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A condition that does not hold.
     pub fn no(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, verdict: Verdict::False, reason, message: message.into() }
+        Self {
+            kind,
+            verdict: Verdict::False,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// A condition that cannot be told.
     pub fn unknown(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, verdict: Verdict::Unknown, reason, message: message.into() }
+        Self {
+            kind,
+            verdict: Verdict::Unknown,
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Whether this is the value a healthy cluster has.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let good = if self.kind.true_is_bad() { Verdict::False } else { Verdict::True };
+        let good = if self.kind.true_is_bad() {
+            Verdict::False
+        } else {
+            Verdict::True
+        };
         self.verdict == good
     }
 }
@@ -130,13 +149,20 @@ const MESSAGE_CHARS_MAX: usize = 2048;
 
 /// The findings as conditions: an unchanged status keeps the time of its last transition.
 #[must_use]
-pub fn merge(previous: &[Condition], findings: &[Finding], generation: Option<i64>, now: Timestamp) -> Vec<Condition> {
+pub fn merge(
+    previous: &[Condition],
+    findings: &[Finding],
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
     findings
         .iter()
         .map(|finding| {
             let since = previous
                 .iter()
-                .find(|old| old.type_ == finding.kind.as_str() && old.status == finding.verdict.as_str())
+                .find(|old| {
+                    old.type_ == finding.kind.as_str() && old.status == finding.verdict.as_str()
+                })
                 .map_or(Time(now), |old| old.last_transition_time.clone());
             Condition {
                 type_: finding.kind.as_str().to_owned(),
@@ -160,12 +186,30 @@ mod tests {
 
     #[test]
     fn transition_time_moves_only_when_the_status_moves() {
-        let first = merge(&[], &[Finding::no(ConditionType::Ready, "Starting", "0/2")], Some(1), at(10));
-        let same = merge(&first, &[Finding::no(ConditionType::Ready, "Waiting", "1/2")], Some(2), at(20));
+        let first = merge(
+            &[],
+            &[Finding::no(ConditionType::Ready, "Starting", "0/2")],
+            Some(1),
+            at(10),
+        );
+        let same = merge(
+            &first,
+            &[Finding::no(ConditionType::Ready, "Waiting", "1/2")],
+            Some(2),
+            at(20),
+        );
         assert_eq!(same[0].last_transition_time.0, at(10));
-        assert_eq!((same[0].reason.as_str(), same[0].message.as_str()), ("Waiting", "1/2"));
+        assert_eq!(
+            (same[0].reason.as_str(), same[0].message.as_str()),
+            ("Waiting", "1/2")
+        );
         assert_eq!(same[0].observed_generation, Some(2));
-        let moved = merge(&same, &[Finding::yes(ConditionType::Ready, "Ready", "2/2")], Some(2), at(30));
+        let moved = merge(
+            &same,
+            &[Finding::yes(ConditionType::Ready, "Ready", "2/2")],
+            Some(2),
+            at(30),
+        );
         assert_eq!(moved[0].last_transition_time.0, at(30));
     }
 

@@ -46,8 +46,16 @@ pub struct Context {
 impl Context {
     /// A context that reports events as `instance`, the name of this pod.
     #[must_use]
-    pub fn new(client: Client, images: Images, metrics: Arc<Metrics>, instance: Option<String>) -> Self {
-        let reporter = Reporter { controller: "realtime.tidewire.dev/operator".to_owned(), instance };
+    pub fn new(
+        client: Client,
+        images: Images,
+        metrics: Arc<Metrics>,
+        instance: Option<String>,
+    ) -> Self {
+        let reporter = Reporter {
+            controller: "realtime.tidewire.dev/operator".to_owned(),
+            instance,
+        };
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             nodes: NodeClient::new(),
@@ -60,7 +68,12 @@ impl Context {
 
     /// Publishes an event on a cluster. A lost event is logged, never an error: the status says the same.
     pub async fn publish(&self, cluster: &RealtimeCluster, note: Note) {
-        let Note { kind, reason, action, text } = note;
+        let Note {
+            kind,
+            reason,
+            action,
+            text,
+        } = note;
         let event = Event {
             type_: kind,
             reason: reason.to_owned(),
@@ -84,7 +97,10 @@ impl Context {
 
     /// Ends the row of failures of this cluster, also when it is gone.
     pub fn succeeded(&self, cluster: &ObjectRef<RealtimeCluster>) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(cluster);
     }
 }
 
@@ -107,11 +123,21 @@ pub struct Note {
 impl Note {
     /// Something that went as it should.
     pub fn normal(reason: &'static str, action: &'static str, text: impl Into<String>) -> Self {
-        Self { kind: EventType::Normal, reason, action, text: text.into() }
+        Self {
+            kind: EventType::Normal,
+            reason,
+            action,
+            text: text.into(),
+        }
     }
 
     /// Something to look at.
     pub fn warning(reason: &'static str, action: &'static str, text: impl Into<String>) -> Self {
-        Self { kind: EventType::Warning, reason, action, text: text.into() }
+        Self {
+            kind: EventType::Warning,
+            reason,
+            action,
+            text: text.into(),
+        }
     }
 }

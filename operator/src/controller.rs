@@ -52,7 +52,11 @@ impl Scope {
     /// The scope that a setting names: empty means every namespace.
     #[must_use]
     pub fn from_setting(namespace: &str) -> Self {
-        if namespace.is_empty() { Self::All } else { Self::Namespace(namespace.to_owned()) }
+        if namespace.is_empty() {
+            Self::All
+        } else {
+            Self::Namespace(namespace.to_owned())
+        }
     }
 
     fn api<K>(&self, client: &Client) -> Api<K>
@@ -70,20 +74,36 @@ impl Scope {
 pub async fn run(ctx: Arc<Context>, scope: &Scope, stop: CancellationToken) {
     let client = &ctx.client;
     let ours = || watcher::Config::default().labels(CLUSTER_LABEL);
-    let controller = Controller::new(scope.api::<RealtimeCluster>(client), watcher::Config::default());
+    let controller = Controller::new(
+        scope.api::<RealtimeCluster>(client),
+        watcher::Config::default(),
+    );
     let referring = controller.store();
     controller
-        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .with_config(
+            Config::default()
+                .concurrency(CONCURRENCY)
+                .debounce(DEBOUNCE),
+        )
         .owns(scope.api::<Deployment>(client), ours())
         .owns(scope.api::<StatefulSet>(client), ours())
         .owns(scope.api::<ConfigMap>(client), ours())
         .owns(scope.api::<Service>(client), ours())
         .owns(scope.api::<ServiceAccount>(client), ours())
         .owns(scope.api::<PodDisruptionBudget>(client), ours())
-        .watches(scope.api::<PartialObjectMeta<Pod>>(client), ours(), |pod| labelled(&pod))
-        .watches(scope.api::<PartialObjectMeta<Secret>>(client), watcher::Config::default(), move |secret| {
-            labelled(&secret).into_iter().chain(referred(&referring, &secret)).collect::<Vec<_>>()
+        .watches(scope.api::<PartialObjectMeta<Pod>>(client), ours(), |pod| {
+            labelled(&pod)
         })
+        .watches(
+            scope.api::<PartialObjectMeta<Secret>>(client),
+            watcher::Config::default(),
+            move |secret| {
+                labelled(&secret)
+                    .into_iter()
+                    .chain(referred(&referring, &secret))
+                    .collect::<Vec<_>>()
+            },
+        )
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(look, on_error, ctx.clone())
         .for_each(|outcome| {
@@ -102,8 +122,14 @@ fn labelled<K: Resource>(object: &K) -> Option<ObjectRef<RealtimeCluster>> {
 }
 
 /// The clusters whose spec refers to a Secret.
-fn referred<K: Resource>(clusters: &Store<RealtimeCluster>, secret: &K) -> Vec<ObjectRef<RealtimeCluster>> {
-    let (namespace, name) = (&secret.meta().namespace, secret.meta().name.as_deref().unwrap_or_default());
+fn referred<K: Resource>(
+    clusters: &Store<RealtimeCluster>,
+    secret: &K,
+) -> Vec<ObjectRef<RealtimeCluster>> {
+    let (namespace, name) = (
+        &secret.meta().namespace,
+        secret.meta().name.as_deref().unwrap_or_default(),
+    );
     clusters
         .state()
         .into_iter()
@@ -116,7 +142,10 @@ fn referred<K: Resource>(clusters: &Store<RealtimeCluster>, secret: &K) -> Vec<O
 async fn look(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Result<Action, Error> {
     let started = Instant::now();
     let namespace = cluster.namespace().unwrap_or_default();
-    let span = tracing::info_span!("reconcile", object = format!("{namespace}/{}", cluster.name_any()));
+    let span = tracing::info_span!(
+        "reconcile",
+        object = format!("{namespace}/{}", cluster.name_any())
+    );
     let metrics = ctx.metrics.clone();
     let outcome = Box::pin(reconcile(cluster, ctx).instrument(span)).await;
     let label = outcome.as_ref().map_or_else(Error::reason, |_| "ok");
@@ -136,7 +165,10 @@ fn on_error(cluster: Arc<RealtimeCluster>, error: &Error, ctx: Arc<Context>) -> 
     // The third failure in a row is worth a person's attention; the first ones usually pass.
     if failures == 3 {
         let reason = error.reason();
-        tokio::spawn(async move { ctx.publish(&cluster, Note::warning(reason, "Reconcile", text)).await });
+        tokio::spawn(async move {
+            ctx.publish(&cluster, Note::warning(reason, "Reconcile", text))
+                .await
+        });
     }
     Action::requeue(retry_after(failures, rand::random()))
 }
@@ -147,7 +179,8 @@ fn report(ctx: &Context, error: &kube::runtime::controller::Error<Error, watcher
         // Reported by the error policy.
         ControllerError::ReconcilerFailed(..) => {}
         ControllerError::ObjectNotFound(object) => {
-            let gone = ObjectRef::new(&object.name).within(object.namespace.as_deref().unwrap_or_default());
+            let gone = ObjectRef::new(&object.name)
+                .within(object.namespace.as_deref().unwrap_or_default());
             ctx.succeeded(&gone);
             ctx.metrics.forget(&gone);
         }
@@ -170,21 +203,31 @@ mod tests {
 
     use super::*;
 
-    fn secret(namespace: &str, name: &str, labels: serde_json::Value) -> Secret {
-        serde_json::from_value(json!({"metadata": {"namespace": namespace, "name": name, "labels": labels}})).unwrap()
+    fn secret(namespace: &str, name: &str, labels: &serde_json::Value) -> Secret {
+        serde_json::from_value(
+            json!({"metadata": {"namespace": namespace, "name": name, "labels": labels}}),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_secret_wakes_the_cluster_that_its_label_names() {
-        let retained = secret("team", "blue-token", json!({CLUSTER_LABEL: "blue"}));
-        assert_eq!(labelled(&retained), Some(ObjectRef::new("blue").within("team")));
-        assert_eq!(labelled(&secret("team", "other", json!({}))), None);
+        let retained = secret("team", "blue-token", &json!({CLUSTER_LABEL: "blue"}));
+        assert_eq!(
+            labelled(&retained),
+            Some(ObjectRef::new("blue").within("team"))
+        );
+        assert_eq!(labelled(&secret("team", "other", &json!({}))), None);
     }
 
     #[test]
     fn a_secret_wakes_only_clusters_of_its_namespace_that_refer_to_it() {
         let (store, mut writer) = reflector::store();
-        for (namespace, name, reference) in [("team", "blue", "keys"), ("team", "green", "other"), ("far", "red", "keys")] {
+        for (namespace, name, reference) in [
+            ("team", "blue", "keys"),
+            ("team", "green", "other"),
+            ("far", "red", "keys"),
+        ] {
             let cluster: RealtimeCluster = serde_json::from_value(json!({
                 "apiVersion": "realtime.tidewire.dev/v1alpha1",
                 "kind": "RealtimeCluster",
@@ -194,12 +237,18 @@ mod tests {
             .unwrap();
             writer.apply_watcher_event(&Event::Apply(cluster));
         }
-        assert_eq!(referred(&store, &secret("team", "keys", json!({}))), [ObjectRef::new("blue").within("team")]);
+        assert_eq!(
+            referred(&store, &secret("team", "keys", &json!({}))),
+            [ObjectRef::new("blue").within("team")]
+        );
     }
 
     #[test]
     fn an_empty_setting_means_every_namespace() {
         assert_eq!(Scope::from_setting(""), Scope::All);
-        assert_eq!(Scope::from_setting("team"), Scope::Namespace("team".to_owned()));
+        assert_eq!(
+            Scope::from_setting("team"),
+            Scope::Namespace("team".to_owned())
+        );
     }
 }

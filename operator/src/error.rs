@@ -69,7 +69,9 @@ impl Error {
             Self::Fetch { source, .. }
             | Self::Apply { source, .. }
             | Self::Prune { source, .. }
-            | Self::Status { source } => matches!(source, kube::Error::Api(status) if status.code == 409),
+            | Self::Status { source } => {
+                matches!(source, kube::Error::Api(status) if status.code == 409)
+            }
             Self::Incomplete(_) | Self::Render { .. } => false,
         }
     }
@@ -99,7 +101,9 @@ const RETRY_MAX: Duration = Duration::from_secs(120);
 /// How long to wait after the `failures`th failure in a row (from 1): doubling, with up to a quarter of `jitter` (0 to 1).
 #[must_use]
 pub fn retry_after(failures: u32, jitter: f64) -> Duration {
-    let doubled = RETRY_MIN.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MAX);
+    let doubled = RETRY_MIN
+        .saturating_mul(1 << failures.saturating_sub(1).min(10))
+        .min(RETRY_MAX);
     doubled.mul_f64(1.0 + jitter.clamp(0.0, 1.0) / 4.0)
 }
 
@@ -119,7 +123,9 @@ mod tests {
     fn a_write_conflict_is_told_apart_from_other_refusals() {
         let with_code = |code| Error::Apply {
             what: "Service/blue".to_owned(),
-            source: kube::Error::Api(Box::new(kube::core::Status::failure("no", "Reason").with_code(code))),
+            source: kube::Error::Api(Box::new(
+                kube::core::Status::failure("no", "Reason").with_code(code),
+            )),
         };
         assert!(with_code(409).is_conflict());
         assert!(!with_code(422).is_conflict());

@@ -58,7 +58,10 @@ impl KubeLease {
     /// The Lease `name` behind `api`.
     #[must_use]
     pub fn new(api: Api<Lease>, name: &str) -> Self {
-        Self { api, name: name.to_owned() }
+        Self {
+            api,
+            name: name.to_owned(),
+        }
     }
 }
 
@@ -84,7 +87,11 @@ impl LeaseStore for KubeLease {
     }
 
     async fn replace(&self, lease: &Lease) -> kube::Result<Write> {
-        conditional(self.api.replace(&self.name, &PostParams::default(), lease).await)
+        conditional(
+            self.api
+                .replace(&self.name, &PostParams::default(), lease)
+                .await,
+        )
     }
 }
 
@@ -103,7 +110,13 @@ impl<S: LeaseStore> Elector<S> {
     /// A candidate called `identity`, which must be unique among the candidates.
     #[must_use]
     pub fn new(store: S, identity: &str, lease: Duration) -> Self {
-        Self { store, identity: identity.to_owned(), lease, observed: None, renewed: Instant::now() }
+        Self {
+            store,
+            identity: identity.to_owned(),
+            lease,
+            observed: None,
+            renewed: Instant::now(),
+        }
     }
 
     /// Waits until this process leads.
@@ -163,7 +176,10 @@ impl<S: LeaseStore> Elector<S> {
 
     async fn try_take(&mut self) -> Result<bool, S::Error> {
         let Some(current) = self.store.read().await? else {
-            let fresh = Lease { metadata: ObjectMeta::default(), spec: Some(self.claim(None)) };
+            let fresh = Lease {
+                metadata: ObjectMeta::default(),
+                spec: Some(self.claim(None)),
+            };
             let written = self.store.create(&fresh).await?;
             return Ok(self.note(written));
         };
@@ -171,7 +187,13 @@ impl<S: LeaseStore> Elector<S> {
             return Ok(false);
         }
         let claim = self.claim(current.spec.as_ref());
-        let written = self.store.replace(&Lease { spec: Some(claim), ..current }).await?;
+        let written = self
+            .store
+            .replace(&Lease {
+                spec: Some(claim),
+                ..current
+            })
+            .await?;
         Ok(self.note(written))
     }
 
@@ -186,7 +208,11 @@ impl<S: LeaseStore> Elector<S> {
                 now
             }
         };
-        let holder = current.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
+        let holder = current
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or_default();
         holder.is_empty() || holder == self.identity || seen.elapsed() >= self.lease
     }
 
@@ -203,13 +229,19 @@ impl<S: LeaseStore> Elector<S> {
     fn claim(&self, previous: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
         let ours = previous.filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity));
-        let transitions = previous.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+        let transitions = previous
+            .and_then(|spec| spec.lease_transitions)
+            .unwrap_or(0);
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(self.lease.as_secs()).ok(),
             acquire_time: ours.map_or_else(|| Some(now.clone()), |spec| spec.acquire_time.clone()),
             renew_time: Some(now),
-            lease_transitions: Some(if ours.is_some() { transitions } else { transitions.saturating_add(1) }),
+            lease_transitions: Some(if ours.is_some() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
             ..LeaseSpec::default()
         }
     }
@@ -224,8 +256,17 @@ impl<S: LeaseStore> Elector<S> {
             if spec.holder_identity.as_deref() != Some(self.identity.as_str()) {
                 return Ok(());
             }
-            let given_back = LeaseSpec { holder_identity: Some(String::new()), ..spec };
-            self.store.replace(&Lease { spec: Some(given_back), ..current }).await.map(drop)
+            let given_back = LeaseSpec {
+                holder_identity: Some(String::new()),
+                ..spec
+            };
+            self.store
+                .replace(&Lease {
+                    spec: Some(given_back),
+                    ..current
+                })
+                .await
+                .map(drop)
         };
         match timeout(self.lease / 3, released).await {
             Ok(Ok(())) => tracing::info!(identity = self.identity, "lease given back"),

@@ -7,13 +7,13 @@ pub mod api;
 pub mod controller;
 pub mod reconcile;
 
-pub mod fetch;
-pub mod validate;
-pub mod rollout;
-pub mod resources;
 pub mod apply;
+pub mod fetch;
 pub mod nodes;
+pub mod resources;
+pub mod rollout;
 pub mod status;
+pub mod validate;
 
 pub mod conditions;
 pub mod context;

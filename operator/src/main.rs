@@ -48,7 +48,11 @@ struct Run {
     #[arg(long, env = "EDGE_IMAGE", default_value = concat!("ghcr.io/tidewire/edge:", env!("CARGO_PKG_VERSION")))]
     edge_image: String,
     /// Image of NATS servers.
-    #[arg(long, env = "NATS_IMAGE", default_value = "docker.io/library/nats:2.15.2")]
+    #[arg(
+        long,
+        env = "NATS_IMAGE",
+        default_value = "docker.io/library/nats:2.15.2"
+    )]
     nats_image: String,
     /// Name of this process among the candidates for leadership.
     #[arg(long, env = "POD_NAME", default_value = "operator")]
@@ -79,13 +83,18 @@ fn main() -> Result<()> {
 fn start(settings: Run) -> Result<()> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
-        .map_err(|_| anyhow!("a TLS provider is installed already"))?;
+        .map_err(|_installed| anyhow!("a TLS provider is installed already"))?;
     tracing_subscriber::fmt()
         .json()
-        .with_env_filter(EnvFilter::try_new(&settings.log_level).context("the log level is not valid")?)
+        .with_env_filter(
+            EnvFilter::try_new(&settings.log_level).context("the log level is not valid")?,
+        )
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(run(settings));
     // Ends at once: after a lost lease nothing that is still running may write.
     runtime.shutdown_background();
@@ -93,14 +102,38 @@ fn start(settings: Run) -> Result<()> {
 }
 
 async fn run(settings: Run) -> Result<()> {
-    let Run { watch_namespace, edge_image, nats_image, pod_name, pod_namespace, listen, log_level: _ } = settings;
+    let Run {
+        watch_namespace,
+        edge_image,
+        nats_image,
+        pod_name,
+        pod_namespace,
+        listen,
+        log_level: _,
+    } = settings;
     let stop = on_signal()?;
     let metrics = Arc::new(Metrics::new()?);
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    tokio::spawn(metrics::serve(listener, metrics.clone(), stop.clone().cancelled_owned()));
-    let client = Client::try_default().await.context("no access to Kubernetes")?;
-    let images = Images { edge: edge_image, nats: nats_image };
-    let ctx = Arc::new(Context::new(client.clone(), images, metrics.clone(), Some(pod_name.clone())));
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    tokio::spawn(metrics::serve(
+        listener,
+        metrics.clone(),
+        stop.clone().cancelled_owned(),
+    ));
+    let client = Client::try_default()
+        .await
+        .context("no access to Kubernetes")?;
+    let images = Images {
+        edge: edge_image,
+        nats: nats_image,
+    };
+    let ctx = Arc::new(Context::new(
+        client.clone(),
+        images,
+        metrics.clone(),
+        Some(pod_name.clone()),
+    ));
     // Two processes of the same pod name are two candidates.
     let identity = format!("{pod_name}-{:08x}", rand::random::<u32>());
     let leases: Api<Lease> = Api::namespaced(client, &pod_namespace);
@@ -122,13 +155,20 @@ async fn run(settings: Run) -> Result<()> {
     });
     elector.hold(&finished).await?;
     work.await?;
-    if stop.is_cancelled() { Ok(()) } else { Err(anyhow!("the controller ended by itself")) }
+    if stop.is_cancelled() {
+        Ok(())
+    } else {
+        Err(anyhow!("the controller ended by itself"))
+    }
 }
 
 /// A token that SIGTERM or SIGINT cancels.
 fn on_signal() -> Result<CancellationToken> {
     let stop = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
     let cancelled = stop.clone();
     tokio::spawn(async move {
         tokio::select! {

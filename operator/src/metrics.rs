@@ -5,7 +5,8 @@ use std::{future::Future, io, sync::Arc};
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use kube::runtime::reflector::ObjectRef;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
 };
 use tokio::net::TcpListener;
 
@@ -34,36 +35,60 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::new(),
             reconciles: IntCounterVec::new(
-                Opts::new("tidewire_operator_reconciles_total", "Reconciles by outcome: ok or the reason of the error"),
+                Opts::new(
+                    "tidewire_operator_reconciles_total",
+                    "Reconciles by outcome: ok or the reason of the error",
+                ),
                 &["outcome"],
             )?,
             reconcile_seconds: HistogramVec::new(
-                HistogramOpts::new("tidewire_operator_reconcile_duration_seconds", "Time one reconcile took")
-                    .buckets(vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
+                HistogramOpts::new(
+                    "tidewire_operator_reconcile_duration_seconds",
+                    "Time one reconcile took",
+                )
+                .buckets(vec![0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
                 &["outcome"],
             )?,
             conditions: GaugeVec::new(
-                Opts::new("tidewire_operator_cluster_condition", "1 if the condition is True, 0 if not, -1 if unknown"),
+                Opts::new(
+                    "tidewire_operator_cluster_condition",
+                    "1 if the condition is True, 0 if not, -1 if unknown",
+                ),
                 &["namespace", "name", "condition"],
             )?,
             watch_errors: IntCounterVec::new(
-                Opts::new("tidewire_operator_watch_errors_total", "Errors of the watches on the API server"),
+                Opts::new(
+                    "tidewire_operator_watch_errors_total",
+                    "Errors of the watches on the API server",
+                ),
                 &["kind"],
             )?,
             leader: IntGauge::new("tidewire_operator_leader", "1 if this process leads")?,
         };
-        metrics.registry.register(Box::new(metrics.reconciles.clone()))?;
-        metrics.registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
-        metrics.registry.register(Box::new(metrics.conditions.clone()))?;
-        metrics.registry.register(Box::new(metrics.watch_errors.clone()))?;
-        metrics.registry.register(Box::new(metrics.leader.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.reconciles.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.reconcile_seconds.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.conditions.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.watch_errors.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.leader.clone()))?;
         Ok(metrics)
     }
 
     /// Counts one reconcile that took `seconds`.
     pub fn reconciled(&self, outcome: &str, seconds: f64) {
         self.reconciles.with_label_values(&[outcome]).inc();
-        self.reconcile_seconds.with_label_values(&[outcome]).observe(seconds);
+        self.reconcile_seconds
+            .with_label_values(&[outcome])
+            .observe(seconds);
     }
 
     /// Counts one error of a watch or of the queue.
@@ -80,7 +105,9 @@ impl Metrics {
                 Verdict::False => 0.0,
                 Verdict::Unknown => -1.0,
             };
-            self.conditions.with_label_values(&[namespace, cluster.name.as_str(), finding.kind.as_str()]).set(value);
+            self.conditions
+                .with_label_values(&[namespace, cluster.name.as_str(), finding.kind.as_str()])
+                .set(value);
         }
     }
 
@@ -89,7 +116,11 @@ impl Metrics {
         let namespace = cluster.namespace.as_deref().unwrap_or_default();
         for kind in crate::conditions::ConditionType::ALL {
             // An error says that the series does not exist, which is what is wanted.
-            drop(self.conditions.remove_label_values(&[namespace, cluster.name.as_str(), kind.as_str()]));
+            drop(self.conditions.remove_label_values(&[
+                namespace,
+                cluster.name.as_str(),
+                kind.as_str(),
+            ]));
         }
     }
 
@@ -122,7 +153,9 @@ pub async fn serve(
         .route("/health", get(|| async { "ok" }))
         .route("/metrics", get(show_metrics))
         .with_state(metrics);
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
 }
 
 async fn show_metrics(State(metrics): State<Arc<Metrics>>) -> Result<Vec<u8>, StatusCode> {
@@ -143,7 +176,10 @@ mod tests {
         let cluster = ObjectRef::new("blue").within("team");
         metrics.show_conditions(&cluster, &[Finding::yes(ConditionType::Ready, "Ready", "")]);
         let shown = String::from_utf8(metrics.render().unwrap()).unwrap();
-        assert!(shown.contains(r#"condition="Ready",name="blue",namespace="team"} 1"#), "{shown}");
+        assert!(
+            shown.contains(r#"condition="Ready",name="blue",namespace="team"} 1"#),
+            "{shown}"
+        );
         metrics.forget(&cluster);
         let shown = String::from_utf8(metrics.render().unwrap()).unwrap();
         assert!(!shown.contains("blue"), "{shown}");

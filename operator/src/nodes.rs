@@ -110,7 +110,10 @@ impl NodeClient {
     pub fn with_port(port: u16) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(TIMEOUT));
-        Self { http: Client::builder(TokioExecutor::new()).build(connector), port }
+        Self {
+            http: Client::builder(TokioExecutor::new()).build(connector),
+            port,
+        }
     }
 
     /// Asks every pod, at most 32 at a time, in the order of their names.
@@ -122,19 +125,38 @@ impl NodeClient {
             .map(|pod| {
                 let (client, token) = (self.clone(), token.clone());
                 async move {
-                    let report = client.ask(&pod, token.as_deref()).await.map_err(|error| error.to_string());
-                    Node { pod: pod.name_any(), ready: is_ready(&pod), told: told(&pod), report }
+                    let report = client
+                        .ask(&pod, token.as_deref())
+                        .await
+                        .map_err(|error| error.to_string());
+                    Node {
+                        pod: pod.name_any(),
+                        ready: is_ready(&pod),
+                        told: told(&pod),
+                        report,
+                    }
                 }
             })
             .collect();
-        let mut nodes: Vec<Node> = stream::iter(questions).buffer_unordered(CONCURRENCY).collect().await;
+        let mut nodes: Vec<Node> = stream::iter(questions)
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
         nodes.sort_by(|a, b| a.pod.cmp(&b.pod));
         nodes
     }
 
     async fn ask(&self, pod: &Pod, token: Option<&str>) -> Result<NodeReport, AskError> {
-        let address = pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).ok_or(AskError::NoAddress)?;
-        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let address = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.pod_ip.as_deref())
+            .ok_or(AskError::NoAddress)?;
+        let host = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.to_owned()
+        };
         let mut request = Request::get(format!("http://{host}:{}/node", self.port));
         if let Some(token) = token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -145,20 +167,33 @@ impl NodeClient {
             if !response.status().is_success() {
                 return Err(AskError::Refused(response.status()));
             }
-            let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await.map_err(AskError::Body)?;
+            let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(AskError::Body)?;
             Ok(serde_json::from_slice(&body.to_bytes())?)
         };
-        tokio::time::timeout(TIMEOUT, answer).await.unwrap_or(Err(AskError::TimedOut))
+        tokio::time::timeout(TIMEOUT, answer)
+            .await
+            .unwrap_or(Err(AskError::TimedOut))
     }
 }
 
 fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    conditions
+        .iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn told(pod: &Pod) -> Option<String> {
-    pod.annotations().get(crate::resources::names::LIVE_ANNOTATION).cloned()
+    pod.annotations()
+        .get(crate::resources::names::LIVE_ANNOTATION)
+        .cloned()
 }
 
 /// Versions of the nodes that answered, with how many run each.
@@ -181,7 +216,10 @@ mod tests {
 
     async fn edge() -> NodeClient {
         let answer = |headers: HeaderMap| async move {
-            if headers.get(AUTHORIZATION).is_some_and(|value| value == "Bearer right") {
+            if headers
+                .get(AUTHORIZATION)
+                .is_some_and(|value| value == "Bearer right")
+            {
                 Ok(Json(json!({
                     "id": "1", "name": "blue-x", "version": "1.2.3", "boot_hash": "aa", "live_hash": "bb",
                     "connections": 7, "draining": false, "broker": {"type": "nats", "connected": true},
@@ -192,7 +230,9 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move { axum::serve(listener, Router::new().route("/node", get(answer))).await });
+        tokio::spawn(async move {
+            axum::serve(listener, Router::new().route("/node", get(answer))).await
+        });
         NodeClient::with_port(port)
     }
 
@@ -218,7 +258,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_is_an_unreachable_node_with_its_reason() {
-        let nodes = edge().await.survey(&[pod("a", Some("127.0.0.1"))], Some("wrong")).await;
+        let nodes = edge()
+            .await
+            .survey(&[pod("a", Some("127.0.0.1"))], Some("wrong"))
+            .await;
         assert_eq!(nodes[0].report, Err("answered 401 Unauthorized".to_owned()));
     }
 }

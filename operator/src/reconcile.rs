@@ -7,6 +7,7 @@ use k8s_openapi::{
         apps::v1::{Deployment, StatefulSet},
         core::v1::Pod,
     },
+    apimachinery::pkg::apis::meta::v1::Condition,
     jiff::Timestamp,
 };
 use kube::{
@@ -48,13 +49,19 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
         return Ok(Action::await_change());
     }
     let identity = identity(&cluster)?;
-    let fetched = fetch(&ctx.client, &identity, &cluster.spec.auth).await?;
+    let fetched = Box::pin(fetch(&ctx.client, &identity, &cluster.spec.auth)).await?;
     let missing = fetched.missing(&cluster.spec.auth);
-    let known = cluster.status.as_ref().and_then(|status| status.rollback.as_ref());
-    let decided = validate(&cluster, &identity, &ctx.images)
-        .and_then(|valid| plan(&valid, &fetched, !missing.is_empty(), known).map(|plan| (valid, plan)));
+    let known = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.rollback.as_ref());
+    let decided = validate(&cluster, &identity, &ctx.images).and_then(|valid| {
+        plan(&valid, &fetched, !missing.is_empty(), known).map(|plan| (valid, plan))
+    });
     let children = match &decided {
-        Ok((valid, plan)) if !cluster.spec.operation.paused => apply(&ctx, valid, plan, &fetched).await?,
+        Ok((valid, plan)) if !cluster.spec.operation.paused => {
+            Box::pin(apply(&ctx, valid, plan, &fetched)).await?
+        }
         Ok(_) | Err(_) => Children::untouched(&fetched),
     };
     let token = fetched.node_status_token(&identity);
@@ -81,8 +88,12 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
     let findings = observation.findings();
     ctx.metrics.show_conditions(&reference, &findings);
     ctx.succeeded(&reference);
-    let pending = decided.as_ref().map_or(Pending::None, |(valid, _)| observation.pending(valid));
-    let ready = findings.first().is_some_and(crate::conditions::Finding::is_good);
+    let pending = decided
+        .as_ref()
+        .map_or(Pending::None, |(valid, _)| observation.pending(valid));
+    let ready = findings
+        .first()
+        .is_some_and(crate::conditions::Finding::is_good);
     Ok(next_look(pending, ready, observation.settled()))
 }
 
@@ -96,7 +107,11 @@ struct Children {
 
 impl Children {
     fn untouched(fetched: &Fetched) -> Self {
-        Self { deployment: fetched.deployment.clone(), nats: fetched.nats.clone(), applied: Applied::default() }
+        Self {
+            deployment: fetched.deployment.clone(),
+            nats: fetched.nats.clone(),
+            applied: Applied::default(),
+        }
     }
 }
 
@@ -119,7 +134,12 @@ async fn apply(
             tracing::info!(child = deleted, "deleted a child that is no longer wanted");
         }
     }
-    let Resources { mut stateful_sets, mut deployments, state, .. } = applied;
+    let Resources {
+        mut stateful_sets,
+        mut deployments,
+        state,
+        ..
+    } = applied;
     Ok(Children {
         // A child that was left alone shows itself as it was read.
         deployment: deployments.pop().or_else(|| fetched.deployment.clone()),
@@ -130,18 +150,37 @@ async fn apply(
 
 /// The kubelet brings a changed ConfigMap after up to a minute; a changed pod makes it look at once. It may still see
 /// the old content then, so nodes are told again until they show the new hash.
-async fn tell_nodes(ctx: &Context, identity: &Identity, valid: &ValidatedCluster, nodes: &[Node]) -> Result<(), Error> {
+async fn tell_nodes(
+    ctx: &Context,
+    identity: &Identity,
+    valid: &ValidatedCluster,
+    nodes: &[Node],
+) -> Result<(), Error> {
     let now = Timestamp::now().as_second();
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    for node in nodes.iter().filter(|node| is_behind(node, &valid.config.live_hash, now)) {
+    for node in nodes
+        .iter()
+        .filter(|node| is_behind(node, &valid.config.live_hash, now))
+    {
         let value = format!("{}.{now}", valid.config.live_hash);
         let patch = json!({"metadata": {"annotations": {LIVE_ANNOTATION: value}}});
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match pods.patch_metadata(&node.pod, &params, &Patch::Merge(&patch)).await {
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        match pods
+            .patch_metadata(&node.pod, &params, &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => {}
             // The pod ended meanwhile.
             Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(source) => return Err(Error::Apply { what: format!("Pod/{}", node.pod), source }),
+            Err(source) => {
+                return Err(Error::Apply {
+                    what: format!("Pod/{}", node.pod),
+                    source,
+                });
+            }
         }
     }
     Ok(())
@@ -152,15 +191,21 @@ const REMIND_SECONDS: i64 = 2;
 
 /// Whether a node runs other live options and was not told of them just now.
 fn is_behind(node: &Node, live_hash: &str, now: i64) -> bool {
-    let behind = node.report.as_ref().is_ok_and(|report| report.live_hash != live_hash && !report.draining);
+    let behind = node
+        .report
+        .as_ref()
+        .is_ok_and(|report| report.live_hash != live_hash && !report.draining);
     let told = node.told.as_deref().and_then(|told| told.rsplit_once('.'));
     let recently = told.is_some_and(|(hash, at)| {
-        hash == live_hash && at.parse::<i64>().is_ok_and(|at| now.saturating_sub(at) < REMIND_SECONDS)
+        hash == live_hash
+            && at
+                .parse::<i64>()
+                .is_ok_and(|at| now.saturating_sub(at) < REMIND_SECONDS)
     });
     behind && !recently
 }
 
-/// Publishes what changed in words: a refused spec, a rollback, a conflict, and becoming ready or not.
+/// Publishes in words what changed: a refused spec, a rollback, what is missing or lost, and becoming ready.
 async fn announce(
     ctx: &Context,
     cluster: &RealtimeCluster,
@@ -170,9 +215,13 @@ async fn announce(
     let known = cluster.status.as_ref();
     let mut notes = Vec::new();
     match decided {
-        Err(invalid) if changed(known, new, "ConfigValid") => {
+        Err(invalid) if says_otherwise(known, new, "ConfigValid") => {
             notes.extend(invalid.0.iter().take(EVENTS_MAX).map(|problem| {
-                Note::warning("ConfigInvalid", "Validate", format!("{}: {}", problem.path, problem.message))
+                Note::warning(
+                    "ConfigInvalid",
+                    "Validate",
+                    format!("{}: {}", problem.path, problem.message),
+                )
             }));
         }
         Ok(plan) if plan.rolls_back(known.and_then(|status| status.rollback.as_ref())) => {
@@ -181,16 +230,30 @@ async fn announce(
         }
         Ok(_) | Err(_) => {}
     }
-    for (kind, bad, reason) in
-        [("ResourceConflict", "True", "ResourceConflict"), ("KeysReady", "False", "SecretMissing"), ("BrokerReady", "False", "BrokerNotReady")]
-    {
-        let condition = new.conditions.iter().find(|condition| condition.type_ == kind && condition.status == bad);
-        if let Some(condition) = condition.filter(|_| changed(known, new, kind)) {
-            notes.push(Note::warning(reason, "Reconcile", condition.message.clone()));
+    for (kind, bad, reason) in [
+        ("ResourceConflict", "True", "ResourceConflict"),
+        ("KeysReady", "False", "SecretMissing"),
+    ] {
+        if let Some(found) = shown(Some(new), kind).filter(|found| found.status == bad)
+            && says_otherwise(known, new, kind)
+        {
+            notes.push(Note::warning(reason, "Reconcile", found.message.clone()));
         }
     }
-    let ready = new.conditions.iter().find(|condition| condition.type_ == "Ready");
-    if let Some(ready) = ready.filter(|ready| ready.status == "True" && changed(known, new, "Ready")) {
+    let moved = |kind: &str, to: &str| {
+        let before = shown(known, kind).map(|condition| condition.status.as_str());
+        shown(Some(new), kind).filter(|condition| condition.status == to && before != Some(to))
+    };
+    // A broker that is not up yet is no news; one that was up is.
+    let was_up = shown(known, "BrokerReady").is_some_and(|condition| condition.status == "True");
+    if let Some(broker) = moved("BrokerReady", "False").filter(|_| was_up) {
+        notes.push(Note::warning(
+            "BrokerLost",
+            "Reconcile",
+            broker.message.clone(),
+        ));
+    }
+    if let Some(ready) = moved("Ready", "True") {
         notes.push(Note::normal("Ready", "Reconcile", ready.message.clone()));
     }
     for note in notes {
@@ -201,17 +264,22 @@ async fn announce(
 /// Events of one look at most, where a spec has many faults; the status counts them all.
 const EVENTS_MAX: usize = 5;
 
-/// Whether a condition's status or message differs from what the object shows.
-fn changed(known: Option<&RealtimeClusterStatus>, new: &RealtimeClusterStatus, kind: &str) -> bool {
-    let find = |status: &RealtimeClusterStatus| {
-        let condition = status.conditions.iter().find(|condition| condition.type_ == kind)?;
-        Some((condition.status.clone(), condition.status == "True" && kind == "Ready" || condition.message.is_empty(), condition.message.clone()))
-    };
-    match (known.and_then(&find), find(new)) {
-        (Some((old, stable, _)), Some((new, _, _))) if stable => old != new,
-        (Some((old, _, old_message)), Some((new, _, new_message))) => old != new || old_message != new_message,
-        (_, new) => new.is_some(),
-    }
+fn shown<'a>(status: Option<&'a RealtimeClusterStatus>, kind: &str) -> Option<&'a Condition> {
+    status?
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+}
+
+/// Whether a condition has another value or another explanation than the object shows.
+fn says_otherwise(
+    known: Option<&RealtimeClusterStatus>,
+    new: &RealtimeClusterStatus,
+    kind: &str,
+) -> bool {
+    let text =
+        |status| shown(status, kind).map(|condition| (&condition.status, &condition.message));
+    text(known) != text(Some(new))
 }
 
 /// When to look again if nothing happens: soon while something moves that no watch reports, late when settled.
@@ -222,7 +290,9 @@ fn next_look(pending: Pending, ready: bool, settled: bool) -> Action {
         (_, false, true) => 2.0,
         (_, _, false) => 5.0,
     };
-    Action::requeue(Duration::from_secs_f64(seconds * (1.0 + rand::random::<f64>() / 5.0)))
+    Action::requeue(Duration::from_secs_f64(
+        seconds * (1.0 + rand::random::<f64>() / 5.0),
+    ))
 }
 
 #[cfg(test)]

@@ -126,22 +126,42 @@ pub fn plan(
     known: Option<&RollbackStatus>,
 ) -> Result<Plan, Invalid> {
     let wanted = Revision::wanted(cluster);
-    let current = fetched.deployment.as_ref().and_then(Revision::of_deployment);
+    let current = fetched
+        .deployment
+        .as_ref()
+        .and_then(Revision::of_deployment);
     let rollback = rollback(cluster, &wanted, current.as_ref(), fetched, known);
     let goal = match (&rollback, &current) {
         (None, _) => wanted.clone(),
         (Some(_), Some(current)) if *current != wanted => current.clone(),
         (Some(_), _) => previous(fetched, &wanted).unwrap_or_else(|| wanted.clone()),
     };
-    let frozen = frozen(cluster, fetched, secret_missing, current.as_ref() != Some(&goal));
-    let running = fetched.deployment.as_ref().and_then(|deployment| deployment.spec.as_ref()?.replicas);
+    let frozen = frozen(
+        cluster,
+        fetched,
+        secret_missing,
+        current.as_ref() != Some(&goal),
+    );
+    let running = fetched
+        .deployment
+        .as_ref()
+        .and_then(|deployment| deployment.spec.as_ref()?.replicas);
     let (revision, replicas) = match frozen {
         None => (Some(goal), cluster.replicas),
         Some(Frozen::BrokerDown) => (Some(current.clone().unwrap_or(goal)), cluster.replicas),
-        Some(Frozen::SecretMissing) => (current.clone(), cluster.replicas.min(running.unwrap_or(0))),
+        Some(Frozen::SecretMissing) => {
+            (current.clone(), cluster.replicas.min(running.unwrap_or(0)))
+        }
     };
     let (live, live_held) = live_options(cluster, fetched, revision.as_ref())?;
-    Ok(Plan { revision, replicas, live, live_held, frozen, rollback })
+    Ok(Plan {
+        revision,
+        replicas,
+        live,
+        live_held,
+        frozen,
+        rollback,
+    })
 }
 
 /// The failed revision to remember: a known one while the spec still asks for it, or one that has just failed.
@@ -155,7 +175,8 @@ fn rollback(
     if !cluster.rollout.auto_rollback {
         return None;
     }
-    let known = known.filter(|known| known.revision == wanted.hash() && known.spec_hash == cluster.spec_hash);
+    let known = known
+        .filter(|known| known.revision == wanted.hash() && known.spec_hash == cluster.spec_hash);
     let failed_now = current == Some(wanted)
         && fetched.deployment.as_ref().is_some_and(deadline_exceeded)
         && previous(fetched, wanted).is_some();
@@ -177,7 +198,8 @@ pub fn deadline_exceeded(deployment: &Deployment) -> bool {
     };
     status.observed_generation >= deployment.metadata.generation
         && status.conditions.iter().flatten().any(|condition| {
-            condition.type_ == "Progressing" && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
+            condition.type_ == "Progressing"
+                && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
         })
 }
 
@@ -186,9 +208,17 @@ fn previous(fetched: &Fetched, wanted: &Revision) -> Option<Revision> {
     let mut candidates: Vec<(i64, Revision)> = fetched
         .replica_sets
         .iter()
-        .filter(|set| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) > 0)
+        .filter(|set| {
+            set.status
+                .as_ref()
+                .and_then(|status| status.ready_replicas)
+                .unwrap_or(0)
+                > 0
+        })
         .filter_map(|set| Some((sequence(set), Revision::of_replica_set(set)?)))
-        .filter(|(_, revision)| revision != wanted && fetched.boots.contains_key(&revision.boot_hash))
+        .filter(|(_, revision)| {
+            revision != wanted && fetched.boots.contains_key(&revision.boot_hash)
+        })
         .collect();
     candidates.sort_by_key(|(sequence, _)| *sequence);
     candidates.pop().map(|(_, revision)| revision)
@@ -199,7 +229,12 @@ fn sequence(set: &ReplicaSet) -> i64 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-fn frozen(cluster: &ValidatedCluster, fetched: &Fetched, secret_missing: bool, changes: bool) -> Option<Frozen> {
+fn frozen(
+    cluster: &ValidatedCluster,
+    fetched: &Fetched,
+    secret_missing: bool,
+    changes: bool,
+) -> Option<Frozen> {
     if secret_missing {
         return Some(Frozen::SecretMissing);
     }
@@ -207,14 +242,20 @@ fn frozen(cluster: &ValidatedCluster, fetched: &Fetched, secret_missing: bool, c
         return None;
     };
     let exists = fetched.deployment.is_some() && changes;
-    let down = fetched.nats.as_ref().is_none_or(|set| ready_servers(set) < nats.quorum());
+    let down = fetched
+        .nats
+        .as_ref()
+        .is_none_or(|set| ready_servers(set) < nats.quorum());
     (exists && down).then_some(Frozen::BrokerDown)
 }
 
 /// NATS servers that answer.
 #[must_use]
 pub fn ready_servers(set: &StatefulSet) -> i32 {
-    set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|status| status.ready_replicas)
+        .unwrap_or(0)
 }
 
 /// The live options to write: the new ones, unless nodes that still run would refuse them.
@@ -228,12 +269,25 @@ fn live_options(
         return Ok((new.clone(), None));
     };
     let boot_of = |hash: &str| {
-        if hash == cluster.config.boot_hash { Some(&cluster.config.boot) } else { fetched.boots.get(hash) }
+        if hash == cluster.config.boot_hash {
+            Some(&cluster.config.boot)
+        } else {
+            fetched.boots.get(hash)
+        }
     };
-    let running = fetched.replica_sets.iter().filter(|set| set.spec.as_ref().and_then(|spec| spec.replicas) > Some(0));
-    let mut boots: Vec<String> = running.filter_map(Revision::of_replica_set).map(|revision| revision.boot_hash).collect();
+    let running = fetched
+        .replica_sets
+        .iter()
+        .filter(|set| set.spec.as_ref().and_then(|spec| spec.replicas) > Some(0));
+    let mut boots: Vec<String> = running
+        .filter_map(Revision::of_replica_set)
+        .map(|revision| revision.boot_hash)
+        .collect();
     boots.extend(target.map(|revision| revision.boot_hash.clone()));
-    let refused = boots.iter().filter_map(|hash| boot_of(hash)).find_map(|boot| check_mixed(boot, new).err());
+    let refused = boots
+        .iter()
+        .filter_map(|hash| boot_of(hash))
+        .find_map(|boot| check_mixed(boot, new).err());
     let Some(refused) = refused else {
         return Ok((new.clone(), None));
     };

@@ -2,7 +2,6 @@
 
 use k8s_openapi::{
     api::apps::v1::{Deployment, StatefulSet},
-    apimachinery::pkg::util::intstr::IntOrString,
     jiff::Timestamp,
 };
 use kube::{
@@ -15,18 +14,21 @@ use crate::{
     api::{
         RealtimeCluster, SecretKeyRef,
         status::{
-            BrokerStatus, ConfigStatus, ConnectionsStatus, EndpointsStatus, Pending, RealtimeClusterStatus,
+            BrokerStatus, ConfigStatus, ConnectionsStatus, EndpointsStatus, Pending,
+            RealtimeClusterStatus,
         },
     },
     apply::Applied,
-    conditions::{ConditionType, Finding, merge},
+    conditions::merge,
     context::STATUS_MANAGER,
     error::Error,
     nodes::{Node, NodeReport, versions},
     resources::names::{CLIENT_PORT, INTERNAL_PORT, Identity},
-    rollout::{Plan, deadline_exceeded, ready_servers},
+    rollout::{Plan, ready_servers},
     validate::{Broker, Invalid, ValidatedCluster},
 };
+
+mod findings;
 
 /// What a spec came to.
 pub enum Verdict<'a> {
@@ -62,193 +64,6 @@ pub struct Observation<'a> {
 }
 
 impl Observation<'_> {
-    /// Every condition, the summary first.
-    #[must_use]
-    pub fn findings(&self) -> Vec<Finding> {
-        let config_valid = self.config_valid();
-        let keys_ready = self.keys_ready();
-        let conflict = self.conflict();
-        let broker_ready = self.broker_ready();
-        let available = self.available();
-        let progressing = self.progressing();
-        let config_applied = self.config_applied();
-        let degraded = self.degraded();
-        let decisive =
-            [&config_valid, &keys_ready, &conflict, &broker_ready, &available, &progressing, &config_applied];
-        let ready = match decisive.into_iter().find(|finding| !finding.is_good()) {
-            Some(first) => Finding { kind: ConditionType::Ready, verdict: not_ready(first), ..first.clone() },
-            None if !self.settled() => Finding::no(ConditionType::Ready, "RollPending", "a roll is under way"),
-            None => Finding::yes(ConditionType::Ready, "Ready", format!("{}/{} nodes serve", self.ready_replicas(), self.replicas)),
-        };
-        vec![
-            ready,
-            available,
-            progressing,
-            degraded,
-            config_valid,
-            config_applied,
-            broker_ready,
-            keys_ready,
-            conflict,
-        ]
-    }
-
-    fn config_valid(&self) -> Finding {
-        match &self.verdict {
-            Verdict::Refused(invalid) => Finding::no(ConditionType::ConfigValid, "Invalid", invalid.summary()),
-            Verdict::Planned { cluster, .. } if !cluster.warnings.is_empty() => {
-                Finding::yes(ConditionType::ConfigValid, "UnknownOptions", cluster.warnings.join("; "))
-            }
-            Verdict::Planned { cluster, .. } if !cluster.without_effect.is_empty() => Finding::yes(
-                ConditionType::ConfigValid,
-                "OptionsWithoutEffect",
-                format!("these options have no effect yet: {}", cluster.without_effect.join(", ")),
-            ),
-            Verdict::Planned { .. } => Finding::yes(ConditionType::ConfigValid, "Accepted", "the edge accepts the configuration"),
-        }
-    }
-
-    fn keys_ready(&self) -> Finding {
-        let missing: Vec<String> =
-            self.missing.iter().map(|reference| format!("Secret {} has no key {}", reference.name, reference.key)).collect();
-        if missing.is_empty() {
-            Finding::yes(ConditionType::KeysReady, "KeysPresent", "every key exists")
-        } else {
-            Finding::no(ConditionType::KeysReady, "SecretMissing", missing.join("; "))
-        }
-    }
-
-    fn conflict(&self) -> Finding {
-        let conflicts: Vec<String> = self
-            .applied
-            .conflicts
-            .iter()
-            .map(|conflict| format!("{} belongs to {}", conflict.object, conflict.owner))
-            .collect();
-        if conflicts.is_empty() {
-            Finding::no(ConditionType::ResourceConflict, "NoConflict", "every child is ours")
-        } else {
-            Finding::yes(ConditionType::ResourceConflict, "NotOurs", conflicts.join("; "))
-        }
-    }
-
-    fn broker_ready(&self) -> Finding {
-        let kind = ConditionType::BrokerReady;
-        let Verdict::Planned { cluster, .. } = &self.verdict else {
-            return Finding::unknown(kind, "ConfigInvalid", "the spec does not say which broker is wanted");
-        };
-        let Broker::Nats(nats) = &cluster.broker else {
-            return Finding::yes(kind, "Memory", "a single node needs no broker");
-        };
-        let up = self.nats.map_or(0, ready_servers);
-        if up < nats.quorum() {
-            return Finding::no(kind, "NatsNotReady", format!("{up} of {} NATS servers are ready", nats.replicas));
-        }
-        let cut_off: Vec<String> = self
-            .reports()
-            .filter(|(_, report)| !report.broker.connected)
-            .map(|(node, report)| {
-                format!("{}: {}", node.pod, report.broker.error.as_deref().unwrap_or("not connected"))
-            })
-            .collect();
-        if !cut_off.is_empty() {
-            return Finding::no(kind, "Unreachable", cut_off.join("; "));
-        }
-        if let Some(silent) = self.silent() {
-            return Finding::unknown(kind, "NodeUnreachable", silent);
-        }
-        if self.replicas > 0 && self.reports().next().is_none() {
-            return Finding::unknown(kind, "NoNodes", "no node is up to tell");
-        }
-        Finding::yes(kind, "Connected", format!("{up}/{} NATS servers, every node is connected", nats.replicas))
-    }
-
-    fn available(&self) -> Finding {
-        let available = self.deployment.and_then(|d| d.status.as_ref()?.available_replicas).unwrap_or(0);
-        let spec = self.deployment.and_then(|deployment| deployment.spec.as_ref());
-        let strategy = spec.and_then(|spec| spec.strategy.as_ref()?.rolling_update.as_ref()?.max_unavailable.as_ref());
-        let may_miss = strategy.map_or(0, |value| amount(value, self.replicas));
-        let needed = (self.replicas - may_miss).max(self.replicas.min(1));
-        let message = format!("{available} of {} nodes serve", self.replicas);
-        if available >= needed {
-            Finding::yes(ConditionType::Available, "NodesAvailable", message)
-        } else {
-            Finding::no(ConditionType::Available, "NodesUnavailable", message)
-        }
-    }
-
-    fn progressing(&self) -> Finding {
-        let kind = ConditionType::Progressing;
-        if self.paused {
-            return Finding::no(kind, "Paused", "spec.operation.paused is set");
-        }
-        if let Verdict::Planned { plan, .. } = &self.verdict {
-            if let Some(rollback) = &plan.rollback {
-                let message = format!(
-                    "nodes with image {} and configuration {} did not get ready; the previous ones came back",
-                    rollback.image, rollback.boot_hash
-                );
-                return Finding::no(kind, "ProgressDeadlineExceeded", message);
-            }
-            if let Some(frozen) = plan.frozen {
-                return Finding::no(kind, frozen.reason(), "new nodes wait until what they need is there");
-            }
-        }
-        if self.deployment.is_some_and(deadline_exceeded) {
-            return Finding::no(kind, "ProgressDeadlineExceeded", "new nodes did not get ready in time");
-        }
-        if self.settled() {
-            Finding::yes(kind, "Settled", "no roll is needed")
-        } else {
-            Finding::yes(kind, "Rolling", "a roll is moving")
-        }
-    }
-
-    fn config_applied(&self) -> Finding {
-        let kind = ConditionType::ConfigApplied;
-        let Verdict::Planned { cluster, plan } = &self.verdict else {
-            return Finding::no(kind, "ConfigInvalid", "the previous configuration stays");
-        };
-        let applied = self.applied_nodes(cluster);
-        let message = format!("{applied} of {} nodes run the wanted configuration", self.nodes.len());
-        if plan.rollback.is_some() {
-            return Finding::no(kind, "RolledBack", message);
-        }
-        if let Some(silent) = self.silent() {
-            return Finding::unknown(kind, "NodeUnreachable", silent);
-        }
-        match self.pending(cluster) {
-            Pending::None => Finding::yes(kind, "Applied", message),
-            Pending::Live => Finding::no(kind, "Reloading", message),
-            Pending::Boot => {
-                let held = plan.live_held.as_ref().map(|why| format!("; live options wait for the roll: {why}"));
-                Finding::no(kind, "RollPending", message + &held.unwrap_or_default())
-            }
-        }
-    }
-
-    fn degraded(&self) -> Finding {
-        let kind = ConditionType::Degraded;
-        if let Verdict::Planned { cluster, plan } = &self.verdict {
-            if plan.rollback.is_some() {
-                return Finding::yes(kind, "RolledBack", "the wanted revision failed; the previous one runs");
-            }
-            if let Broker::Nats(nats) = &cluster.broker {
-                let up = self.nats.map_or(0, ready_servers);
-                if up < nats.replicas {
-                    return Finding::yes(kind, "NatsServersMissing", format!("{up} of {} NATS servers are ready", nats.replicas));
-                }
-            }
-        }
-        if !self.applied.claims_refused.is_empty() {
-            return Finding::yes(kind, "StorageNotExpanded", self.applied.claims_refused.join("; "));
-        }
-        if self.settled() && versions(self.nodes).len() > 1 {
-            return Finding::yes(kind, "MixedVersions", "nodes report different versions");
-        }
-        Finding::no(kind, "AsExpected", "nothing works worse than asked")
-    }
-
     /// Whether the Deployment has nothing left to do.
     #[must_use]
     pub fn settled(&self) -> bool {
@@ -256,11 +71,15 @@ impl Observation<'_> {
     }
 
     fn ready_replicas(&self) -> i32 {
-        self.deployment.and_then(|d| d.status.as_ref()?.ready_replicas).unwrap_or(0)
+        self.deployment
+            .and_then(|d| d.status.as_ref()?.ready_replicas)
+            .unwrap_or(0)
     }
 
     fn reports(&self) -> impl Iterator<Item = (&Node, &NodeReport)> {
-        self.nodes.iter().filter_map(|node| Some((node, node.report.as_ref().ok()?)))
+        self.nodes
+            .iter()
+            .filter_map(|node| Some((node, node.report.as_ref().ok()?)))
     }
 
     /// Nodes that count as ready and yet do not answer.
@@ -276,16 +95,23 @@ impl Observation<'_> {
 
     fn applied_nodes(&self, cluster: &ValidatedCluster) -> i32 {
         let config = &cluster.config;
-        let current = |report: &NodeReport| report.boot_hash == config.boot_hash && report.live_hash == config.live_hash;
-        i32::try_from(self.reports().filter(|(_, report)| current(report)).count()).unwrap_or(i32::MAX)
+        let current = |report: &NodeReport| {
+            report.boot_hash == config.boot_hash && report.live_hash == config.live_hash
+        };
+        i32::try_from(self.reports().filter(|(_, report)| current(report)).count())
+            .unwrap_or(i32::MAX)
     }
 
     /// What is still on its way.
     #[must_use]
     pub fn pending(&self, cluster: &ValidatedCluster) -> Pending {
         let config = &cluster.config;
-        let boot_differs = self.reports().any(|(_, report)| report.boot_hash != config.boot_hash);
-        let live_differs = self.reports().any(|(_, report)| report.live_hash != config.live_hash);
+        let boot_differs = self
+            .reports()
+            .any(|(_, report)| report.boot_hash != config.boot_hash);
+        let live_differs = self
+            .reports()
+            .any(|(_, report)| report.live_hash != config.live_hash);
         let too_few = self.applied_nodes(cluster) < self.replicas;
         match (boot_differs, live_differs, too_few) {
             (true, _, _) => Pending::Boot,
@@ -297,32 +123,56 @@ impl Observation<'_> {
 
     /// The whole status. Figures of connections are kept for 30 seconds, or every look would write.
     #[must_use]
-    pub fn status(&self, cluster: &RealtimeCluster, identity: &Identity, now: Timestamp) -> RealtimeClusterStatus {
+    pub fn status(
+        &self,
+        cluster: &RealtimeCluster,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> RealtimeClusterStatus {
         let empty = RealtimeClusterStatus::default();
         let previous = cluster.status.as_ref().unwrap_or(&empty);
         let generation = cluster.metadata.generation;
         let (config, broker, rollback) = match &self.verdict {
-            Verdict::Planned { cluster, plan } => {
-                (Some(self.config(cluster)), Some(self.broker(cluster)), plan.rollback.clone())
-            }
-            Verdict::Refused(_) => (previous.config.clone(), previous.broker.clone(), previous.rollback.clone()),
+            Verdict::Planned { cluster, plan } => (
+                Some(self.config(cluster)),
+                Some(self.broker(cluster)),
+                plan.rollback.clone(),
+            ),
+            Verdict::Refused(_) => (
+                previous.config.clone(),
+                previous.broker.clone(),
+                previous.rollback.clone(),
+            ),
         };
         let namespace = &identity.namespace;
         RealtimeClusterStatus {
             observed_generation: generation,
             replicas: i32::try_from(self.nodes.len()).unwrap_or(i32::MAX),
             ready_replicas: self.ready_replicas(),
-            updated_replicas: self.deployment.and_then(|d| d.status.as_ref()?.updated_replicas).unwrap_or(0),
+            updated_replicas: self
+                .deployment
+                .and_then(|d| d.status.as_ref()?.updated_replicas)
+                .unwrap_or(0),
             selector: Some(identity.selector_text()),
             ready: Some(format!("{}/{}", self.ready_replicas(), self.replicas)),
-            version: versions(self.nodes).into_keys().next().map(str::to_owned).or_else(|| previous.version.clone()),
+            version: versions(self.nodes)
+                .into_keys()
+                .next()
+                .map(str::to_owned)
+                .or_else(|| previous.version.clone()),
             connections: self.connections(previous.connections.as_ref(), now),
             config,
             broker,
             rollback,
             endpoints: Some(EndpointsStatus {
-                websocket: format!("ws://{}.{namespace}.svc:{CLIENT_PORT}/connection/websocket", identity.edge()),
-                api: format!("http://{}.{namespace}.svc:{INTERNAL_PORT}/api", identity.api()),
+                websocket: format!(
+                    "ws://{}.{namespace}.svc:{CLIENT_PORT}/connection/websocket",
+                    identity.edge()
+                ),
+                api: format!(
+                    "http://{}.{namespace}.svc:{INTERNAL_PORT}/api",
+                    identity.api()
+                ),
             }),
             conditions: merge(&previous.conditions, &self.findings(), generation, now),
         }
@@ -339,20 +189,36 @@ impl Observation<'_> {
 
     fn broker(&self, cluster: &ValidatedCluster) -> BrokerStatus {
         match &cluster.broker {
-            Broker::Memory => BrokerStatus { summary: "memory".to_owned(), stream_replicas: None },
+            Broker::Memory => BrokerStatus {
+                summary: "memory".to_owned(),
+                stream_replicas: None,
+            },
             Broker::Nats(nats) => BrokerStatus {
-                summary: format!("nats {}/{}", self.nats.map_or(0, ready_servers), nats.replicas),
+                summary: format!(
+                    "nats {}/{}",
+                    self.nats.map_or(0, ready_servers),
+                    nats.replicas
+                ),
                 stream_replicas: Some(nats.stream_replicas),
             },
         }
     }
 
-    fn connections(&self, previous: Option<&ConnectionsStatus>, now: Timestamp) -> Option<ConnectionsStatus> {
-        let fresh = previous.filter(|old| now.as_second().saturating_sub(old.observed_at) < CONNECTIONS_KEPT_SECONDS);
+    fn connections(
+        &self,
+        previous: Option<&ConnectionsStatus>,
+        now: Timestamp,
+    ) -> Option<ConnectionsStatus> {
+        let fresh = previous.filter(|old| {
+            now.as_second().saturating_sub(old.observed_at) < CONNECTIONS_KEPT_SECONDS
+        });
         if let Some(fresh) = fresh {
             return Some(fresh.clone());
         }
-        let counts: Vec<i64> = self.reports().map(|(_, report)| report.connections).collect();
+        let counts: Vec<i64> = self
+            .reports()
+            .map(|(_, report)| report.connections)
+            .collect();
         let current = ConnectionsStatus {
             total: rounded(counts.iter().sum()),
             max_per_node: rounded(*counts.iter().max()?),
@@ -360,7 +226,12 @@ impl Observation<'_> {
             observed_at: now.as_second(),
         };
         // Unchanged figures keep their time, or a quiet cluster would be written every 30 seconds.
-        let unchanged = previous.filter(|old| ConnectionsStatus { observed_at: old.observed_at, ..current.clone() } == **old);
+        let unchanged = previous.filter(|old| {
+            ConnectionsStatus {
+                observed_at: old.observed_at,
+                ..current.clone()
+            } == **old
+        });
         Some(unchanged.cloned().unwrap_or(current))
     }
 }
@@ -368,17 +239,14 @@ impl Observation<'_> {
 /// Seconds for which figures of connections stay as they are.
 const CONNECTIONS_KEPT_SECONDS: i64 = 30;
 
-fn not_ready(first: &Finding) -> crate::conditions::Verdict {
-    match first.verdict {
-        crate::conditions::Verdict::Unknown => crate::conditions::Verdict::Unknown,
-        crate::conditions::Verdict::True | crate::conditions::Verdict::False => crate::conditions::Verdict::False,
-    }
-}
-
 /// Whether a Deployment has nothing left to do.
 #[must_use]
 pub fn is_settled(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let wanted = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.replicas)
+        .unwrap_or(1);
     deployment.status.as_ref().is_some_and(|status| {
         let count = |value: Option<i32>| value.unwrap_or(0);
         status.observed_generation >= deployment.metadata.generation
@@ -386,17 +254,6 @@ pub fn is_settled(deployment: &Deployment) -> bool {
             && count(status.replicas) == wanted
             && count(status.available_replicas) == wanted
     })
-}
-
-/// A number, or a percentage rounded down as Kubernetes does for maxUnavailable.
-fn amount(value: &IntOrString, of: i32) -> i32 {
-    match value {
-        IntOrString::Int(number) => *number,
-        IntOrString::String(text) => {
-            let percent: i32 = text.trim_end_matches('%').parse().unwrap_or(0);
-            of.saturating_mul(percent) / 100
-        }
-    }
 }
 
 /// Two significant digits.
@@ -429,7 +286,9 @@ pub async fn write(
         "status": status,
     });
     let params = PatchParams::apply(STATUS_MANAGER).force();
-    api.patch_status(&identity.name, &params, &Patch::Apply(&patch)).await.map_err(|source| Error::Status { source })?;
+    api.patch_status(&identity.name, &params, &Patch::Apply(&patch))
+        .await
+        .map_err(|source| Error::Status { source })?;
     Ok(())
 }
 

@@ -32,7 +32,10 @@ pub(crate) fn cluster(spec: &str) -> RealtimeCluster {
 }
 
 pub(crate) fn images() -> Images {
-    Images { edge: "registry.example/edge:1".to_owned(), nats: "registry.example/nats:2".to_owned() }
+    Images {
+        edge: "registry.example/edge:1".to_owned(),
+        nats: "registry.example/nats:2".to_owned(),
+    }
 }
 
 pub(crate) fn blue() -> Identity {
@@ -58,6 +61,20 @@ pub(crate) struct ScriptedApi {
     failures: Arc<Mutex<BTreeMap<String, StatusCode>>>,
     requests: Arc<Mutex<Vec<String>>>,
 }
+
+/// Last segments of paths that list objects.
+const COLLECTIONS: &[&str] = &[
+    "configmaps",
+    "deployments",
+    "persistentvolumeclaims",
+    "poddisruptionbudgets",
+    "pods",
+    "replicasets",
+    "secrets",
+    "serviceaccounts",
+    "services",
+    "statefulsets",
+];
 
 impl ScriptedApi {
     pub(crate) fn client(&self) -> Client {
@@ -89,12 +106,21 @@ impl ScriptedApi {
 
     /// Answers `METHOD path` with a failure from now on.
     pub(crate) fn fail(&self, request: &str, code: u16) {
-        self.failures.lock().unwrap().insert(request.to_owned(), StatusCode::from_u16(code).unwrap());
+        self.failures
+            .lock()
+            .unwrap()
+            .insert(request.to_owned(), StatusCode::from_u16(code).unwrap());
     }
 
     /// Requests that change something, `METHOD path` each, in order.
     pub(crate) fn writes(&self) -> Vec<String> {
-        self.requests.lock().unwrap().iter().filter(|request| !request.starts_with("GET")).cloned().collect()
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|request| !request.starts_with("GET"))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn forget_requests(&self) {
@@ -128,32 +154,58 @@ impl ScriptedApi {
         if let Some(object) = objects.get(path) {
             return response(StatusCode::OK, object);
         }
-        // A path whose last segment is a plural is a collection; names in these tests never end in s.
-        if !path.ends_with('s') {
+        let is_collection = path
+            .rsplit('/')
+            .next()
+            .is_some_and(|last| COLLECTIONS.contains(&last));
+        if !is_collection {
             return failure(StatusCode::NOT_FOUND);
         }
         let prefix = format!("{path}/");
-        let items: Vec<&Value> = objects.range(prefix.clone()..).take_while(|(p, _)| p.starts_with(&prefix)).map(|(_, o)| o).collect();
-        response(StatusCode::OK, &json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}))
+        let items: Vec<&Value> = objects
+            .range(prefix.clone()..)
+            .take_while(|(p, _)| p.starts_with(&prefix))
+            .map(|(_, o)| o)
+            .collect();
+        response(
+            StatusCode::OK,
+            &json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items}),
+        )
     }
 
     fn write(&self, path: &str, sent: Value) -> Response<Body> {
         let mut objects = self.objects.lock().unwrap();
         let path = path.trim_end_matches("/status").to_owned();
-        let stored = objects.entry(path).or_insert_with(|| json!({}));
+        // A status is written to a cluster that exists.
+        let is_status = sent.get("status").is_some();
+        let stored = objects.entry(path).or_insert_with(|| {
+            if is_status {
+                json!({"spec": {}})
+            } else {
+                json!({})
+            }
+        });
         overlay(stored, sent);
         response(StatusCode::OK, stored)
     }
 }
 
 fn failure(code: StatusCode) -> Response<Body> {
+    let reason = if code == StatusCode::NOT_FOUND {
+        "NotFound"
+    } else {
+        "Scripted"
+    };
     let status = json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": "scripted", "reason": "Scripted", "code": code.as_u16(),
+        "message": "scripted", "reason": reason, "code": code.as_u16(),
     });
     response(code, &status)
 }
 
 fn response(code: StatusCode, body: &Value) -> Response<Body> {
-    Response::builder().status(code).body(Body::from(serde_json::to_vec(body).unwrap())).unwrap()
+    Response::builder()
+        .status(code)
+        .body(Body::from(serde_json::to_vec(body).unwrap()))
+        .unwrap()
 }

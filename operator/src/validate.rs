@@ -2,25 +2,28 @@
 //!
 //! The configuration is parsed and checked by the edge's own code, so what the edge would refuse never reaches a pod.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tidewire_config::load::{self, LoadError, Loaded};
 
 use crate::{
     api::{
-        AuthSpec, DisruptionSpec, KeySpec, NatsSpec, RealtimeCluster, ResourcesSpec, RolloutSpec, StorageSpec,
-        config_schema::{NAMESPACES_MAX, is_operator_owned},
-        crd,
+        AuthSpec, DisruptionSpec, KeySpec, NatsSpec, RealtimeCluster, ResourcesSpec, RolloutSpec,
+        StorageSpec, config_schema::NAMESPACES_MAX, crd,
     },
     context::Images,
     error::Error,
-    resources::names::{CLIENT_PORT, INTERNAL_PORT, Identity, NATS_CLIENT_PORT},
+    resources::names::Identity,
 };
+
+mod config;
+
+pub use self::config::check_mixed;
+#[cfg(test)]
+pub(crate) use self::config::overlay;
+use self::config::{own_options, parse, render};
 
 /// One thing that is wrong with the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +58,11 @@ impl Invalid {
 /// [`Error::Incomplete`] when one of them is missing.
 pub fn identity(cluster: &RealtimeCluster) -> Result<Identity, Error> {
     Ok(Identity {
-        name: cluster.metadata.name.clone().ok_or(Error::Incomplete("name"))?,
+        name: cluster
+            .metadata
+            .name
+            .clone()
+            .ok_or(Error::Incomplete("name"))?,
         namespace: cluster.namespace().ok_or(Error::Incomplete("namespace"))?,
         uid: cluster.uid().ok_or(Error::Incomplete("uid"))?,
     })
@@ -171,24 +178,50 @@ const EXIT_SECONDS: i64 = 10;
 ///
 /// # Errors
 /// Everything that is wrong with it, each with its field. Nothing may be applied then.
-pub fn validate(cluster: &RealtimeCluster, identity: &Identity, images: &Images) -> Result<ValidatedCluster, Invalid> {
+pub fn validate(
+    cluster: &RealtimeCluster,
+    identity: &Identity,
+    images: &Images,
+) -> Result<ValidatedCluster, Invalid> {
     let spec = &cluster.spec;
     let mut problems = broken_rules(cluster);
-    let broker = broker(spec.broker.nats.as_ref(), spec.broker.memory.is_some(), images);
+    let broker = broker(
+        spec.broker.nats.as_ref(),
+        spec.broker.memory.is_some(),
+        images,
+    );
     let loaded = own_options(spec.config.as_ref(), &mut problems)
         .map(|own| render(own, &spec.auth, &broker, identity, &mut problems))
-        .and_then(|rendered| parse(&rendered).map_err(|Invalid(found)| problems.extend(found)).ok());
+        .and_then(|rendered| {
+            parse(&rendered)
+                .map_err(|Invalid(found)| problems.extend(found))
+                .ok()
+        });
     let (Some(loaded), true) = (loaded, problems.is_empty()) else {
         return Err(Invalid(problems));
     };
-    let propagation = loaded.config.tidewire.drain.endpoint_propagation.get().as_millis().div_ceil(1000);
+    let propagation = loaded
+        .config
+        .tidewire
+        .drain
+        .endpoint_propagation
+        .get()
+        .as_millis()
+        .div_ceil(1000);
     let (boot, live) = tidewire_config::split(&loaded.file_layer);
     Ok(ValidatedCluster {
         identity: identity.clone(),
         replicas: spec.replicas,
         image: Image {
-            reference: spec.image.reference.clone().unwrap_or_else(|| images.edge.clone()),
-            pull_policy: spec.image.pull_policy.map(|policy| policy.as_str().to_owned()),
+            reference: spec
+                .image
+                .reference
+                .clone()
+                .unwrap_or_else(|| images.edge.clone()),
+            pull_policy: spec
+                .image
+                .pull_policy
+                .map(|policy| policy.as_str().to_owned()),
             pull_secrets: spec.image.pull_secrets.clone(),
         },
         config: ConfigFiles {
@@ -202,10 +235,15 @@ pub fn validate(cluster: &RealtimeCluster, identity: &Identity, images: &Images)
         rollout: spec.rollout.clone(),
         resources: with_default_requests(&spec.pod.resources, "100m", "64Mi"),
         disruption: match spec.disruption.is_unset() {
-            true => DisruptionSpec { min_available: None, max_unavailable: Some(IntOrString::Int(1)) },
+            true => DisruptionSpec {
+                min_available: None,
+                max_unavailable: Some(IntOrString::Int(1)),
+            },
             false => spec.disruption.clone(),
         },
-        grace_seconds: i64::try_from(propagation).unwrap_or(i64::MAX / 2) + CLOSE_SECONDS + EXIT_SECONDS,
+        grace_seconds: i64::try_from(propagation).unwrap_or(i64::MAX / 2)
+            + CLOSE_SECONDS
+            + EXIT_SECONDS,
         spec_hash: spec_hash(cluster),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         without_effect: loaded.without_effect,
@@ -220,10 +258,20 @@ fn broken_rules(cluster: &RealtimeCluster) -> Vec<Problem> {
         .err()
         .unwrap_or_default()
         .into_iter()
-        .map(|violation| Problem { path: violation.path, message: violation.message })
+        .map(|violation| Problem {
+            path: violation.path,
+            message: violation.message,
+        })
         .collect();
-    let namespaces = cluster.spec.config.as_ref().and_then(|config| config.pointer("/channel/namespaces"));
-    if namespaces.and_then(Value::as_array).is_some_and(|list| list.len() as u64 > NAMESPACES_MAX) {
+    let namespaces = cluster
+        .spec
+        .config
+        .as_ref()
+        .and_then(|config| config.pointer("/channel/namespaces"));
+    if namespaces
+        .and_then(Value::as_array)
+        .is_some_and(|list| list.len() as u64 > NAMESPACES_MAX)
+    {
         problems.push(Problem {
             path: "spec.config.channel.namespaces".to_owned(),
             message: format!("more than {NAMESPACES_MAX} namespaces"),
@@ -246,144 +294,50 @@ fn broker(nats: Option<&NatsSpec>, memory: bool, images: &Images) -> Broker {
     })
 }
 
-/// The user's options as the edge reads them: keys in lower case, nothing that is null.
-fn own_options(config: Option<&Value>, problems: &mut Vec<Problem>) -> Option<Value> {
-    let empty = json!({});
-    match load::from_value("spec.config", config.unwrap_or(&empty)) {
-        Ok(loaded) => Some(loaded.file_layer),
-        Err(error) => {
-            problems.extend(load_problems(error));
-            None
-        }
-    }
-}
-
-/// The configuration file of the nodes: the user's options and the operator's own.
-fn render(
-    own: Value,
-    auth: &AuthSpec,
-    broker: &Broker,
-    identity: &Identity,
-    problems: &mut Vec<Problem>,
-) -> Value {
-    let mut rendered = own;
-    let mut taken = BTreeSet::new();
-    collect_owned(&rendered, "", &mut taken);
-    problems.extend(taken.into_iter().map(|path| Problem {
-        message: format!("is set by the operator: remove it{}", way_out(&path)),
-        path: format!("spec.config.{path}"),
-    }));
-    let claims = [("audience", auth.token.audience.as_ref()), ("issuer", auth.token.issuer.as_ref())];
-    for (claim, value) in claims.into_iter().filter_map(|(claim, value)| Some((claim, value?))) {
-        let pointer = format!("/client/token/{claim}");
-        if rendered.pointer(&pointer).is_some_and(|other| other != value.as_str()) {
-            problems.push(Problem {
-                path: format!("spec.config.client.token.{claim}"),
-                message: format!("differs from spec.auth.token.{claim}: set one of them"),
-            });
-        }
-        overlay(&mut rendered, json!({"client": {"token": {claim: value}}}));
-    }
-    overlay(
-        &mut rendered,
-        json!({
-            "http_server": {"port": CLIENT_PORT, "internal_port": INTERNAL_PORT.to_string()},
-            "health": {"enabled": true},
-            "prometheus": {"enabled": true},
-        }),
-    );
-    if let Broker::Nats(_) = broker {
-        let url = format!("nats://{}.{}.svc:{NATS_CLIENT_PORT}", identity.nats(), identity.namespace);
-        let nats = json!({"url": url, "prefix": identity.subject_prefix()});
-        overlay(&mut rendered, json!({"broker": {"enabled": true, "type": "nats", "nats": nats}}));
-    }
-    rendered
-}
-
-/// Paths of the user's options that the operator writes itself, the shortest of each.
-fn collect_owned(value: &Value, path: &str, taken: &mut BTreeSet<String>) {
-    for (key, inner) in value.as_object().into_iter().flatten() {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        if is_operator_owned(&path) {
-            taken.insert(path);
-        } else {
-            collect_owned(inner, &path, taken);
-        }
-    }
-}
-
-fn way_out(path: &str) -> &'static str {
-    match path.split('.').next() {
-        Some("client") => " and use spec.auth.token.hmac",
-        Some("http_api") => " and use spec.auth.apiKey",
-        Some("admin") => " and use spec.auth.admin",
-        Some("broker" | "engine") => " and use spec.broker",
-        _ => "",
-    }
-}
-
-/// Lays `above` over `below`: objects are merged, everything else is replaced.
-pub(crate) fn overlay(below: &mut Value, above: Value) {
-    match (below, above) {
-        (Value::Object(below), Value::Object(above)) => {
-            for (key, value) in above {
-                overlay(below.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (below, above) => *below = above,
-    }
-}
-
-/// Parses a whole configuration and checks it with the edge's own code.
-///
-/// # Errors
-/// Everything that the edge would refuse, with `spec.config` before each path.
-fn parse(rendered: &Value) -> Result<Loaded, Invalid> {
-    let loaded = load::from_value("spec.config", rendered).map_err(|error| Invalid(load_problems(error)))?;
-    let checked = loaded.config.check().map_err(|violations| {
-        let found = violations.into_iter().map(|violation| problem(&violation.path, violation.message));
-        Invalid(found.collect())
-    });
-    checked.map(|()| loaded)
-}
-
-fn load_problems(error: LoadError) -> Vec<Problem> {
-    match error {
-        LoadError::Values(problems) => problems.into_iter().map(|found| problem(&found.path, found.message)).collect(),
-        other => vec![problem("", other.to_string())],
-    }
-}
-
-fn problem(path: &str, message: String) -> Problem {
-    let path = if path.is_empty() { "spec.config".to_owned() } else { format!("spec.config.{path}") };
-    Problem { path, message }
-}
-
-/// Checks boot options of one generation with live options of another: nodes run both during a roll.
-///
-/// # Errors
-/// Everything that the edge would refuse.
-pub fn check_mixed(boot: &Value, live: &Value) -> Result<(), Invalid> {
-    let mut mixed = boot.clone();
-    overlay(&mut mixed, live.clone());
-    parse(&mixed).map(drop)
-}
-
 fn mounted_keys(identity: &Identity, auth: &AuthSpec) -> Vec<MountedKey> {
     let key = |option: &str, spec: &KeySpec, secret: String, key: &str| {
         let (secret, key) = match &spec.secret_ref {
             Some(reference) => (reference.name.clone(), reference.key.clone()),
             None => (secret, key.to_owned()),
         };
-        MountedKey { option: option.to_owned(), secret, key }
+        MountedKey {
+            option: option.to_owned(),
+            secret,
+            key,
+        }
     };
     let generated = KeySpec::default();
     vec![
-        key("client.token.hmac_secret_key", &auth.token.hmac, identity.token_secret(), "hmac_secret_key"),
-        key("http_api.key", &auth.api_key, identity.api_key_secret(), "key"),
-        key("admin.password", &auth.admin, identity.admin_secret(), "password"),
-        key("admin.secret", &generated, identity.admin_secret(), "secret"),
-        key("tidewire.node_status.token", &generated, identity.node_status_secret(), "token"),
+        key(
+            "client.token.hmac_secret_key",
+            &auth.token.hmac,
+            identity.token_secret(),
+            "hmac_secret_key",
+        ),
+        key(
+            "http_api.key",
+            &auth.api_key,
+            identity.api_key_secret(),
+            "key",
+        ),
+        key(
+            "admin.password",
+            &auth.admin,
+            identity.admin_secret(),
+            "password",
+        ),
+        key(
+            "admin.secret",
+            &generated,
+            identity.admin_secret(),
+            "secret",
+        ),
+        key(
+            "tidewire.node_status.token",
+            &generated,
+            identity.node_status_secret(),
+            "token",
+        ),
     ]
 }
 
@@ -392,7 +346,10 @@ fn with_default_requests(resources: &ResourcesSpec, cpu: &str, memory: &str) -> 
     let mut filled = resources.clone();
     for (name, amount) in [("cpu", cpu), ("memory", memory)] {
         if !filled.limits.contains_key(name) {
-            filled.requests.entry(name.to_owned()).or_insert_with(|| Quantity(amount.to_owned()));
+            filled
+                .requests
+                .entry(name.to_owned())
+                .or_insert_with(|| Quantity(amount.to_owned()));
         }
     }
     filled
@@ -411,7 +368,11 @@ fn spec_hash(cluster: &RealtimeCluster) -> String {
 #[must_use]
 pub fn short_hash(value: &impl Serialize) -> String {
     let text = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(&text).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(&text)
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[cfg(test)]

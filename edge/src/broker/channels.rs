@@ -100,8 +100,10 @@ impl<S: Default> Channels<S> {
         self.lock(channel).deliver(channel, event)
     }
 
-    /// Waits until the shard's inbox was emptied.
+    /// Waits until the shard's inbox was emptied. Always lets the other tasks of this thread run, the shard's
+    /// among them: a large publication may not fit although its inbox has some room.
     pub async fn room(&self, shard: ShardId) {
+        tokio::task::yield_now().await;
         if let Some(inbox) = self.inboxes.get(shard) {
             inbox.room().await;
         }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -394,6 +394,39 @@ async fn concurrent_publishers_give_all_shards_one_order(harness: Harness) {
             .map(|number| format!("p{number}"))
             .collect::<Vec<_>>()
     );
+}
+
+/// An inbox that always has some room, but not enough until its shard, on the same thread, has run.
+#[derive(Default)]
+struct SomeRoom {
+    taken: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Inbox for SomeRoom {
+    fn has_room(&self, _cost: usize) -> bool {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    fn push(&self, _delivery: Delivery) {}
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        assert!(asked < 1000, "the publisher keeps the shard from running");
+        std::future::ready(()).boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_that_waits_lets_the_shard_of_its_thread_run() {
+    let inbox = Arc::new(SomeRoom::default());
+    let channels = Channels::new(vec![Arc::clone(&inbox) as Arc<dyn Inbox>]);
+    let broker = Broker::Memory(Memory::new(Arc::new(channels)));
+    broker.attach("a", 0).await.unwrap();
+    let publishing = broker.publish("a", publication("large"), WhenFull::Wait);
+    let shard = tokio::spawn(async move { inbox.taken.store(true, Ordering::SeqCst) });
+    publishing.await.unwrap();
+    shard.await.unwrap();
 }
 
 /// Runs a test on a runtime like the node's main thread, while other threads call the broker.

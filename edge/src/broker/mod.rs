@@ -18,7 +18,7 @@ mod stream;
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::{ClientInfo, Publication};
 
-pub use channels::Channels;
+pub use channels::{Channels, NoRoom};
 pub use event::{Delivery, Event, Inbox, Published};
 pub use memory::{Kept, Memory};
 pub use nats::{NatsCore, NatsError, NatsLink, NatsOptions, NatsStats};

@@ -3,7 +3,7 @@
 //! Rules:
 //! - Every entry point borrows the state once and awaits nothing while it is borrowed; code below an entry
 //!   point gets `&mut State` and never calls out.
-//! - Drivers wait, the shard acts: an entry point tells the driver what to do [`Next`].
+//! - Drivers wait, the shard acts: an entry point tells the driver what is next.
 //! - A publication is encoded once per variant, and its frame is shared by all connections it goes to.
 //! - Nothing is written where it is queued: connections become dirty, and `flush.rs` decides when they are
 //!   written.

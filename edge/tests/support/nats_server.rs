@@ -51,11 +51,23 @@ impl NatsServer {
     /// Stops all its threads (SIGSTOP), as a frozen machine would.
     pub(crate) fn freeze(&self) {
         self.signal("STOP");
+        // The signal stops one thread after the other.
+        while !self.is_frozen() {
+            std::thread::yield_now();
+        }
     }
 
     /// Ends [`NatsServer::freeze`].
     pub(crate) fn thaw(&self) {
         self.signal("CONT");
+    }
+
+    fn is_frozen(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        threads.expect("the server is our child").all(|thread| {
+            let status = thread.map(|thread| std::fs::read_to_string(thread.path().join("status")));
+            matches!(status, Ok(Ok(status)) if status.contains("State:\tT"))
+        })
     }
 
     fn signal(&self, name: &str) {

@@ -36,18 +36,25 @@ const NAMESPACES: &str = "channel.namespaces";
 /// Whether the operator writes this path, or the whole section around it.
 #[must_use]
 pub fn is_operator_owned(path: &str) -> bool {
-    OPERATOR_OWNED.iter().any(|pattern| matches_prefix(pattern, path))
+    OPERATOR_OWNED
+        .iter()
+        .any(|pattern| matches_prefix(pattern, path))
 }
 
 fn matches_prefix(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('.');
-    pattern
-        .split('.')
-        .all(|wanted| segments.next().is_some_and(|segment| matches_segment(wanted, segment)))
+    pattern.split('.').all(|wanted| {
+        segments
+            .next()
+            .is_some_and(|segment| matches_segment(wanted, segment))
+    })
 }
 
 fn matches_segment(pattern: &str, segment: &str) -> bool {
-    match pattern.strip_prefix('*').and_then(|rest| rest.strip_suffix('*')) {
+    match pattern
+        .strip_prefix('*')
+        .and_then(|rest| rest.strip_suffix('*'))
+    {
         Some(middle) => segment.contains(middle),
         None => pattern == segment,
     }
@@ -58,7 +65,8 @@ pub fn schema(generator: &mut SchemaGenerator) -> Schema {
     let mut value = tidewire_config::crd_schema(generator).to_value();
     fit(&mut value, "");
     if let Some(root) = value.as_object_mut() {
-        let text = "Configuration of the edge nodes, in the keys of the edge's own configuration file.";
+        let text =
+            "Configuration of the edge nodes, in the keys of the edge's own configuration file.";
         root.insert("description".to_owned(), json!(text));
     }
     Schema::try_from(value).unwrap_or_default()
@@ -69,7 +77,10 @@ fn fit(node: &mut Value, path: &str) {
     let Some(fields) = node.as_object_mut() else {
         return;
     };
-    if fields.get("additionalProperties").is_some_and(Value::is_object) {
+    if fields
+        .get("additionalProperties")
+        .is_some_and(Value::is_object)
+    {
         // A map has no unknown keys to keep.
         fields.remove("x-kubernetes-preserve-unknown-fields");
     }
@@ -100,7 +111,11 @@ fn list_by_name(fields: &mut Map<String, Value>) {
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 /// At most 120 characters; a mark of live options stays.
@@ -112,8 +127,13 @@ fn shortened(text: &str) -> String {
         Some(sentence) => (sentence, LIVE_MARK),
         None => (text, ""),
     };
-    let cut: String = sentence.chars().take(DESCRIPTION_CHARS_MAX - LIVE_MARK.len() - 1).collect();
-    let cut = cut.rsplit_once(' ').map_or(cut.as_str(), |(whole_words, _)| whole_words);
+    let cut: String = sentence
+        .chars()
+        .take(DESCRIPTION_CHARS_MAX - LIVE_MARK.len() - 1)
+        .collect();
+    let cut = cut
+        .rsplit_once(' ')
+        .map_or(cut.as_str(), |(whole_words, _)| whole_words);
     format!("{cut}…{mark}")
 }
 
@@ -132,7 +152,13 @@ mod tests {
         ] {
             assert!(is_operator_owned(owned), "{owned}");
         }
-        for free in ["client.token.audience", "client.allowed_origins", "http_api.insecure", "admin.enabled", "node"] {
+        for free in [
+            "client.token.audience",
+            "client.allowed_origins",
+            "http_api.insecure",
+            "admin.enabled",
+            "node",
+        ] {
             assert!(!is_operator_owned(free), "{free}");
         }
     }
@@ -142,7 +168,10 @@ mod tests {
         let secrets = tidewire_config::secret_paths();
         assert!(!secrets.is_empty());
         for path in secrets {
-            assert!(is_operator_owned(&path), "{path} would end up in a ConfigMap");
+            assert!(
+                is_operator_owned(&path),
+                "{path} would end up in a ConfigMap"
+            );
         }
     }
 
@@ -153,7 +182,9 @@ mod tests {
         for keyword in ["$ref", "anyOf", "oneOf", "allOf", "$defs", "x-tidewire"] {
             assert!(!text.contains(keyword), "{keyword}");
         }
-        let namespaces = value.pointer("/properties/channel/properties/namespaces").unwrap();
+        let namespaces = value
+            .pointer("/properties/channel/properties/namespaces")
+            .unwrap();
         assert_eq!(namespaces["items"]["required"], json!(["name"]));
     }
 

@@ -21,6 +21,10 @@ use self::status::RealtimeClusterStatus;
 pub const GROUP: &str = "realtime.tidewire.dev";
 
 /// What a user wants: edge nodes, their configuration, keys and message broker.
+#[expect(
+    clippy::duplicated_attributes,
+    reason = "every printer column has a type and a priority of its own"
+)]
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "realtime.tidewire.dev",

@@ -19,17 +19,27 @@ struct Unreachable;
 
 impl FakeStore {
     fn cut_off(&self) -> Self {
-        Self { record: self.record.clone(), unreachable: Arc::default() }
+        Self {
+            record: self.record.clone(),
+            unreachable: Arc::default(),
+        }
     }
 
     fn check(&self) -> Result<(), Unreachable> {
-        if self.unreachable.load(Ordering::Relaxed) { Err(Unreachable) } else { Ok(()) }
+        if self.unreachable.load(Ordering::Relaxed) {
+            Err(Unreachable)
+        } else {
+            Ok(())
+        }
     }
 
-    fn write(&self, lease: &Lease, expected: Option<String>) -> Write {
+    fn write(&self, lease: &Lease, expected: Option<&String>) -> Write {
         let mut record = self.record.lock().unwrap();
-        let current = record.1.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
-        if current != expected {
+        let current = record
+            .1
+            .as_ref()
+            .and_then(|lease| lease.metadata.resource_version.clone());
+        if current.as_ref() != expected {
             return Write::Outrun;
         }
         record.0 += 1;
@@ -42,7 +52,8 @@ impl FakeStore {
     fn holder(&self) -> String {
         let record = self.record.lock().unwrap();
         let spec = record.1.as_ref().and_then(|lease| lease.spec.clone());
-        spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
+        spec.and_then(|spec| spec.holder_identity)
+            .unwrap_or_default()
     }
 }
 
@@ -64,7 +75,7 @@ impl LeaseStore for FakeStore {
 
     async fn replace(&self, lease: &Lease) -> Result<Write, Unreachable> {
         self.check()?;
-        Ok(self.write(lease, lease.metadata.resource_version.clone()))
+        Ok(self.write(lease, lease.metadata.resource_version.as_ref()))
     }
 }
 
@@ -127,7 +138,10 @@ async fn a_cut_off_leader_gives_up_before_its_rival_may_lead() {
     let taken_over = started.elapsed();
     assert!(given_up < LEASE, "gave up after {given_up:?}");
     assert!(taken_over >= LEASE, "taken over after {taken_over:?}");
-    assert!(taken_over <= LEASE + LEASE / 5 * 2, "taken over after {taken_over:?}");
+    assert!(
+        taken_over <= LEASE + LEASE / 5 * 2,
+        "taken over after {taken_over:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,22 +15,35 @@ const NATS: &str = "/apis/apps/v1/namespaces/team/statefulsets/blue-nats";
 
 async fn look(api: &ScriptedApi, spec: &str) -> Result<Action, Error> {
     let metrics = Arc::new(Metrics::new().unwrap());
-    let ctx = Arc::new(Context::new(api.client(), images(), metrics, Some("test".to_owned())));
+    let ctx = Arc::new(Context::new(
+        api.client(),
+        images(),
+        metrics,
+        Some("test".to_owned()),
+    ));
     let mut object = cluster(spec);
-    object.status = api.get(CLUSTER).and_then(|stored| serde_json::from_value(stored["status"].clone()).ok());
-    reconcile(Arc::new(object), ctx).await
+    object.status = api
+        .get(CLUSTER)
+        .and_then(|stored| serde_json::from_value(stored["status"].clone()).ok());
+    Box::pin(reconcile(Arc::new(object), ctx)).await
 }
 
 fn condition(api: &ScriptedApi, kind: &str) -> (String, String, String) {
     let status = api.get(CLUSTER).unwrap()["status"].clone();
     let conditions = status["conditions"].as_array().unwrap().clone();
-    let found = conditions.into_iter().find(|condition| condition["type"] == kind).unwrap();
+    let found = conditions
+        .into_iter()
+        .find(|condition| condition["type"] == kind)
+        .unwrap();
     let text = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
     (text("status"), text("reason"), text("message"))
 }
 
 fn events(api: &ScriptedApi) -> usize {
-    api.writes().iter().filter(|write| write.contains("/events")).count()
+    api.writes()
+        .iter()
+        .filter(|write| write.contains("/events"))
+        .count()
 }
 
 #[tokio::test]
@@ -39,14 +52,36 @@ async fn the_first_look_creates_every_child_and_says_what_is_missing() {
     look(&api, "{}").await.unwrap();
     let paths = api.paths();
     for child in [
-        "configmaps/blue-live", "configmaps/blue-nats", "secrets/blue-admin", "secrets/blue-api-key",
-        "secrets/blue-node-status", "secrets/blue-token", "serviceaccounts/blue", "serviceaccounts/blue-nats",
-        "services/blue", "services/blue-api", "services/blue-nats", "deployments/blue", "statefulsets/blue-nats",
-        "poddisruptionbudgets/blue", "poddisruptionbudgets/blue-nats",
+        "configmaps/blue-live",
+        "configmaps/blue-nats",
+        "secrets/blue-admin",
+        "secrets/blue-api-key",
+        "secrets/blue-node-status",
+        "secrets/blue-token",
+        "serviceaccounts/blue",
+        "serviceaccounts/blue-nats",
+        "services/blue",
+        "services/blue-api",
+        "services/blue-nats",
+        "deployments/blue",
+        "statefulsets/blue-nats",
+        "poddisruptionbudgets/blue",
+        "poddisruptionbudgets/blue-nats",
     ] {
-        assert!(paths.iter().any(|path| path.ends_with(&format!("/{child}"))), "{child} not in {paths:?}");
+        assert!(
+            paths
+                .iter()
+                .any(|path| path.ends_with(&format!("/{child}"))),
+            "{child} not in {paths:?}"
+        );
     }
-    assert_eq!(paths.iter().filter(|path| path.contains("/blue-boot-")).count(), 1);
+    assert_eq!(
+        paths
+            .iter()
+            .filter(|path| path.contains("/blue-boot-"))
+            .count(),
+        1
+    );
     assert_eq!(condition(&api, "ConfigValid").0, "True");
     assert_eq!(condition(&api, "Ready").1, "NatsNotReady");
 }
@@ -61,7 +96,11 @@ async fn a_second_look_changes_no_key_and_deletes_nothing() {
     look(&api, "{}").await.unwrap();
     assert_eq!(api.get("/api/v1/namespaces/team/secrets/blue-token"), token);
     assert_eq!(api.paths(), paths);
-    assert!(!api.writes().iter().any(|write| write.contains("/secrets/")), "{:?}", api.writes());
+    assert!(
+        !api.writes().iter().any(|write| write.contains("/secrets/")),
+        "{:?}",
+        api.writes()
+    );
 }
 
 #[tokio::test]
@@ -84,12 +123,19 @@ async fn a_spec_that_the_edge_would_refuse_touches_no_child_and_says_why_once() 
     api.forget_requests();
     let bad = "config: {client: {ping_interval: 1s}}";
     look(&api, bad).await.unwrap();
-    let written: Vec<String> = api.writes().into_iter().filter(|write| !write.contains("/events")).collect();
+    let written: Vec<String> = api
+        .writes()
+        .into_iter()
+        .filter(|write| !write.contains("/events"))
+        .collect();
     assert_eq!(written, [format!("PATCH {CLUSTER}/status")]);
     assert_eq!(api.get(EDGE), deployment);
     let (status, _, message) = condition(&api, "ConfigValid");
     assert_eq!(status, "False");
-    assert!(message.starts_with("spec.config.client.ping_interval"), "{message}");
+    assert!(
+        message.starts_with("spec.config.client.ping_interval"),
+        "{message}"
+    );
     assert_eq!(events(&api), 1);
     look(&api, bad).await.unwrap();
     assert_eq!(events(&api), 1, "the same fault is not announced again");
@@ -111,11 +157,17 @@ async fn nodes_wait_for_a_referenced_secret_and_start_when_it_is_there() {
     assert!(api.get(EDGE).is_none());
     assert_eq!(condition(&api, "KeysReady").1, "SecretMissing");
     assert_eq!(condition(&api, "Progressing").1, "FrozenSecretMissing");
-    api.put("/api/v1/namespaces/team/secrets/keys", json!({"metadata": {"name": "keys"}, "data": {"api": "aw=="}}));
+    api.put(
+        "/api/v1/namespaces/team/secrets/keys",
+        json!({"metadata": {"name": "keys"}, "data": {"api": "aw=="}}),
+    );
     look(&api, spec).await.unwrap();
     assert!(api.get(EDGE).is_some());
     assert_eq!(condition(&api, "KeysReady").0, "True");
-    assert!(api.get("/api/v1/namespaces/team/secrets/blue-api-key").is_none());
+    assert!(
+        api.get("/api/v1/namespaces/team/secrets/blue-api-key")
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -124,9 +176,13 @@ async fn a_cluster_that_is_being_deleted_is_left_to_kubernetes() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let ctx = Arc::new(Context::new(api.client(), images(), metrics, None));
     let mut object = cluster("{}");
-    object.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(1).unwrap()));
-    assert_eq!(reconcile(Arc::new(object), ctx).await.unwrap(), Action::await_change());
+    object.metadata.deletion_timestamp = Some(
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(1).unwrap()),
+    );
+    assert_eq!(
+        Box::pin(reconcile(Arc::new(object), ctx)).await.unwrap(),
+        Action::await_change()
+    );
     assert_eq!(api.paths(), [""; 0]);
 }
 
@@ -134,7 +190,10 @@ async fn a_cluster_that_is_being_deleted_is_left_to_kubernetes() {
 async fn scaling_changes_only_the_number_of_nodes() {
     let api = ScriptedApi::default();
     look(&api, "{}").await.unwrap();
-    let template = |api: &ScriptedApi| api.get(EDGE).and_then(|object: Value| object.pointer("/spec/template").cloned());
+    let template = |api: &ScriptedApi| {
+        api.get(EDGE)
+            .and_then(|object: Value| object.pointer("/spec/template").cloned())
+    };
     let before = template(&api);
     look(&api, "replicas: 5").await.unwrap();
     assert_eq!(api.get(EDGE).unwrap()["spec"]["replicas"], 5);
@@ -147,17 +206,28 @@ async fn live_options_change_no_pod_template_and_boot_options_do() {
     look(&api, "{}").await.unwrap();
     let template = |api: &ScriptedApi| api.get(EDGE).unwrap().pointer("/spec/template").cloned();
     let before = template(&api);
-    look(&api, "config: {channel: {namespaces: [{name: chat}]}}").await.unwrap();
+    look(&api, "config: {channel: {namespaces: [{name: chat}]}}")
+        .await
+        .unwrap();
     assert_eq!(template(&api), before);
-    let live = api.get("/api/v1/namespaces/team/configmaps/blue-live").unwrap();
-    assert!(live["data"]["20-live.json"].as_str().unwrap().contains("chat"));
+    let live = api
+        .get("/api/v1/namespaces/team/configmaps/blue-live")
+        .unwrap();
+    assert!(
+        live["data"]["20-live.json"]
+            .as_str()
+            .unwrap()
+            .contains("chat")
+    );
     // The broker has to be up for a roll.
     api.put(NATS, {
         let mut nats = api.get(NATS).unwrap();
         nats["status"] = json!({"replicas": 3, "readyReplicas": 3});
         nats
     });
-    look(&api, "config: {client: {ping_interval: 30s}}").await.unwrap();
+    look(&api, "config: {client: {ping_interval: 30s}}")
+        .await
+        .unwrap();
     assert_ne!(template(&api), before);
 }
 
@@ -180,13 +250,19 @@ fn a_node_is_reminded_every_two_seconds_until_it_shows_the_new_hash() {
         pod: "blue-a".to_owned(),
         ready: true,
         told: told.map(str::to_owned),
-        report: Ok(NodeReport { live_hash: live.to_owned(), ..NodeReport::default() }),
+        report: Ok(NodeReport {
+            live_hash: live.to_owned(),
+            ..NodeReport::default()
+        }),
     };
     assert!(is_behind(&node(None, "old"), "new", 100));
     assert!(!is_behind(&node(None, "new"), "new", 100));
     assert!(!is_behind(&node(Some("new.99"), "old"), "new", 100));
     assert!(is_behind(&node(Some("new.98"), "old"), "new", 100));
     assert!(is_behind(&node(Some("older.99"), "old"), "new", 100));
-    let silent = Node { report: Err("no answer".to_owned()), ..node(None, "old") };
+    let silent = Node {
+        report: Err("no answer".to_owned()),
+        ..node(None, "old")
+    };
     assert!(!is_behind(&silent, "new", 100));
 }

@@ -7,9 +7,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
-            LocalObjectReference, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-            SecretProjection, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+            ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+            KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe,
+            ProjectedVolumeSource, SecretProjection, TopologySpreadConstraint, Volume, VolumeMount,
+            VolumeProjection,
         },
     },
     apimachinery::pkg::{
@@ -35,7 +36,11 @@ const CONFIG_PATH: &str = "/etc/tidewire/config";
 const SECRETS_PATH: &str = "/etc/tidewire/secrets";
 
 /// The Deployment that runs `replicas` nodes of a revision.
-pub(super) fn build(cluster: &ValidatedCluster, revision: &Revision, replicas: i32) -> Result<Deployment, Error> {
+pub(super) fn build(
+    cluster: &ValidatedCluster,
+    revision: &Revision,
+    replicas: i32,
+) -> Result<Deployment, Error> {
     let identity = &cluster.identity;
     let rollout = &cluster.rollout;
     Ok(Deployment {
@@ -58,7 +63,10 @@ pub(super) fn build(cluster: &ValidatedCluster, revision: &Revision, replicas: i
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(identity.labels(Component::Edge)),
-                    annotations: Some(BTreeMap::from([(REVISION_ANNOTATION.to_owned(), text(revision)?)])),
+                    annotations: Some(BTreeMap::from([(
+                        REVISION_ANNOTATION.to_owned(),
+                        text(revision)?,
+                    )])),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod(identity, revision)),
@@ -75,12 +83,19 @@ fn progress_deadline(min_ready_seconds: i32) -> i32 {
 }
 
 fn text(revision: &Revision) -> Result<String, Error> {
-    serde_json::to_string(revision).map_err(|source| Error::Render { what: "the revision", source })
+    serde_json::to_string(revision).map_err(|source| Error::Render {
+        what: "the revision",
+        source,
+    })
 }
 
 fn pod(identity: &Identity, revision: &Revision) -> PodSpec {
-    let pull_secrets: Vec<LocalObjectReference> =
-        revision.image.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
+    let pull_secrets: Vec<LocalObjectReference> = revision
+        .image
+        .pull_secrets
+        .iter()
+        .map(|name| LocalObjectReference { name: name.clone() })
+        .collect();
     PodSpec {
         service_account_name: Some(identity.edge()),
         automount_service_account_token: Some(false),
@@ -89,10 +104,15 @@ fn pod(identity: &Identity, revision: &Revision) -> PodSpec {
         security_context: Some(pod_security(false)),
         termination_grace_period_seconds: Some(revision.grace_seconds),
         topology_spread_constraints: Some(
-            ["topology.kubernetes.io/zone", "kubernetes.io/hostname"].map(|key| spread(identity, key)).to_vec(),
+            ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+                .map(|key| spread(identity, key))
+                .to_vec(),
         ),
         containers: vec![container(revision)],
-        volumes: Some(vec![config_volume(identity, revision), secrets_volume(&revision.keys)]),
+        volumes: Some(vec![
+            config_volume(identity, revision),
+            secrets_volume(&revision.keys),
+        ]),
         ..PodSpec::default()
     }
 }
@@ -108,7 +128,11 @@ fn container(revision: &Revision) -> Container {
         name: "edge".to_owned(),
         image: Some(revision.image.reference.clone()),
         image_pull_policy: revision.image.pull_policy.clone(),
-        command: Some(["/edge", "--config", CONFIG_PATH, "--secrets", SECRETS_PATH].map(str::to_owned).to_vec()),
+        command: Some(
+            ["/edge", "--config", CONFIG_PATH, "--secrets", SECRETS_PATH]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
         env: Some(vec![EnvVar {
             name: "TIDEWIRE_NODE_NAME".to_owned(),
             value_from: Some(EnvVarSource {
@@ -120,14 +144,29 @@ fn container(revision: &Revision) -> Container {
             }),
             ..EnvVar::default()
         }]),
-        ports: Some(vec![port("client", CLIENT_PORT), port("internal", INTERNAL_PORT)]),
+        ports: Some(vec![
+            port("client", CLIENT_PORT),
+            port("internal", INTERNAL_PORT),
+        ]),
         resources: Some(requirements(&revision.resources)),
         security_context: Some(container_security()),
         // Two minutes to start, then readiness and liveness take over.
-        startup_probe: Some(Probe { failure_threshold: Some(120), ..probe("/health/ready", 1) }),
-        readiness_probe: Some(Probe { failure_threshold: Some(2), ..probe("/health/ready", 2) }),
-        liveness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/health", 10) }),
-        volume_mounts: Some(vec![mount("config", CONFIG_PATH), mount("secrets", SECRETS_PATH)]),
+        startup_probe: Some(Probe {
+            failure_threshold: Some(120),
+            ..probe("/health/ready", 1)
+        }),
+        readiness_probe: Some(Probe {
+            failure_threshold: Some(2),
+            ..probe("/health/ready", 2)
+        }),
+        liveness_probe: Some(Probe {
+            failure_threshold: Some(3),
+            ..probe("/health", 10)
+        }),
+        volume_mounts: Some(vec![
+            mount("config", CONFIG_PATH),
+            mount("secrets", SECRETS_PATH),
+        ]),
         ..Container::default()
     }
 }
@@ -170,17 +209,30 @@ fn spread(identity: &Identity, key: &str) -> TopologySpreadConstraint {
 
 fn config_volume(identity: &Identity, revision: &Revision) -> Volume {
     let file = |name: String| VolumeProjection {
-        config_map: Some(ConfigMapProjection { name, ..ConfigMapProjection::default() }),
+        config_map: Some(ConfigMapProjection {
+            name,
+            ..ConfigMapProjection::default()
+        }),
         ..VolumeProjection::default()
     };
-    projected("config", vec![file(identity.boot(&revision.boot_hash)), file(identity.live())])
+    projected(
+        "config",
+        vec![
+            file(identity.boot(&revision.boot_hash)),
+            file(identity.live()),
+        ],
+    )
 }
 
 fn secrets_volume(keys: &[MountedKey]) -> Volume {
     let sources = keys.iter().map(|key| VolumeProjection {
         secret: Some(SecretProjection {
             name: key.secret.clone(),
-            items: Some(vec![KeyToPath { key: key.key.clone(), path: key.option.clone(), ..KeyToPath::default() }]),
+            items: Some(vec![KeyToPath {
+                key: key.key.clone(),
+                path: key.option.clone(),
+                ..KeyToPath::default()
+            }]),
             ..SecretProjection::default()
         }),
         ..VolumeProjection::default()
@@ -191,7 +243,10 @@ fn secrets_volume(keys: &[MountedKey]) -> Volume {
 fn projected(name: &str, sources: Vec<VolumeProjection>) -> Volume {
     Volume {
         name: name.to_owned(),
-        projected: Some(ProjectedVolumeSource { sources: Some(sources), ..ProjectedVolumeSource::default() }),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(sources),
+            ..ProjectedVolumeSource::default()
+        }),
         ..Volume::default()
     }
 }

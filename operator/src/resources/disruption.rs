@@ -37,5 +37,8 @@ pub(super) fn nats(identity: &Identity) -> PodDisruptionBudget {
 }
 
 fn selector(identity: &Identity, component: Component) -> LabelSelector {
-    LabelSelector { match_labels: Some(identity.selector(component)), ..LabelSelector::default() }
+    LabelSelector {
+        match_labels: Some(identity.selector(component)),
+        ..LabelSelector::default()
+    }
 }

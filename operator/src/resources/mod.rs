@@ -12,7 +12,10 @@ mod services;
 
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
-    core::v1::{Capabilities, ConfigMap, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret, SecurityContext},
+    core::v1::{
+        Capabilities, ConfigMap, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret,
+        SecurityContext,
+    },
     core::v1::{Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
@@ -68,21 +71,35 @@ pub fn build(
     let mut resources = Resources {
         service_accounts: vec![service_accounts::edge(identity)],
         secrets: secrets::missing(cluster, fetched, keys),
-        config_maps: vec![config_maps::boot(cluster)?, config_maps::live(cluster, &plan.live)?],
+        config_maps: vec![
+            config_maps::boot(cluster)?,
+            config_maps::live(cluster, &plan.live)?,
+        ],
         services: vec![services::clients(identity), services::api(identity)],
         disruption_budgets: vec![disruption::edge(cluster)],
         ..Resources::default()
     };
     if let Broker::Nats(nats) = &cluster.broker {
         let config = nats::config_map(identity, nats);
-        resources.service_accounts.push(service_accounts::nats(identity));
+        resources
+            .service_accounts
+            .push(service_accounts::nats(identity));
         resources.services.push(services::nats(identity));
-        resources.disruption_budgets.push(disruption::nats(identity));
-        resources.stateful_sets.push(nats::stateful_set(identity, nats, &config, fetched.nats.as_ref()));
+        resources
+            .disruption_budgets
+            .push(disruption::nats(identity));
+        resources.stateful_sets.push(nats::stateful_set(
+            identity,
+            nats,
+            &config,
+            fetched.nats.as_ref(),
+        ));
         resources.config_maps.push(config);
     }
     if let Some(revision) = &plan.revision {
-        resources.deployments.push(deployment::build(cluster, revision, plan.replicas)?);
+        resources
+            .deployments
+            .push(deployment::build(cluster, revision, plan.replicas)?);
     }
     Ok(resources)
 }
@@ -97,7 +114,10 @@ fn pod_security(group_for_volumes: bool) -> PodSecurityContext {
         run_as_user: Some(USER),
         run_as_group: Some(USER),
         fs_group: group_for_volumes.then_some(USER),
-        seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
         ..PodSecurityContext::default()
     }
 }
@@ -107,7 +127,10 @@ fn container_security() -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         read_only_root_filesystem: Some(true),
-        capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            ..Capabilities::default()
+        }),
         ..SecurityContext::default()
     }
 }

@@ -127,14 +127,21 @@ impl Identity {
     pub fn selector(&self, component: Component) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("app.kubernetes.io/instance".to_owned(), self.name.clone()),
-            ("app.kubernetes.io/name".to_owned(), component.name().to_owned()),
+            (
+                "app.kubernetes.io/name".to_owned(),
+                component.name().to_owned(),
+            ),
         ])
     }
 
     /// The selector of the nodes as text, for the scale subresource.
     #[must_use]
     pub fn selector_text(&self) -> String {
-        let pairs: Vec<String> = self.selector(Component::Edge).into_iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let pairs: Vec<String> = self
+            .selector(Component::Edge)
+            .into_iter()
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
         pairs.join(",")
     }
 
@@ -142,8 +149,14 @@ impl Identity {
     #[must_use]
     pub fn labels(&self, component: Component) -> BTreeMap<String, String> {
         let mut labels = self.selector(component);
-        labels.insert("app.kubernetes.io/managed-by".to_owned(), "tidewire-operator".to_owned());
-        labels.insert("app.kubernetes.io/part-of".to_owned(), "tidewire".to_owned());
+        labels.insert(
+            "app.kubernetes.io/managed-by".to_owned(),
+            "tidewire-operator".to_owned(),
+        );
+        labels.insert(
+            "app.kubernetes.io/part-of".to_owned(),
+            "tidewire".to_owned(),
+        );
         labels.insert(CLUSTER_LABEL.to_owned(), self.name.clone());
         labels
     }
@@ -151,7 +164,10 @@ impl Identity {
     /// Metadata of a child that goes when the cluster goes.
     #[must_use]
     pub fn owned(&self, name: String, component: Component) -> ObjectMeta {
-        ObjectMeta { owner_references: Some(vec![self.owner()]), ..self.retained(name, component) }
+        ObjectMeta {
+            owner_references: Some(vec![self.owner()]),
+            ..self.retained(name, component)
+        }
     }
 
     /// Metadata of a child that stays when the cluster goes.
@@ -180,14 +196,21 @@ impl Identity {
     /// Whether an object with this metadata has this cluster as an owner.
     #[must_use]
     pub fn owns(&self, metadata: &ObjectMeta) -> bool {
-        metadata.owner_references.iter().flatten().any(|owner| owner.uid == self.uid)
+        metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.uid == self.uid)
     }
 
     /// Whether an object with this metadata was retained for a cluster of this name.
     #[must_use]
     pub fn may_adopt(&self, metadata: &ObjectMeta) -> bool {
         let unowned = metadata.owner_references.iter().flatten().next().is_none();
-        let label = metadata.labels.as_ref().and_then(|labels| labels.get(CLUSTER_LABEL));
+        let label = metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(CLUSTER_LABEL));
         unowned && label == Some(&self.name)
     }
 }

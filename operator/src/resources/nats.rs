@@ -6,9 +6,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-            ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity,
-            PodSpec, PodTemplateSpec, Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
+            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar,
+            EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
+            PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec,
+            Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
         },
     },
     apimachinery::pkg::{
@@ -22,7 +23,8 @@ use kube::ResourceExt;
 use super::{
     container_security,
     names::{
-        Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION, NATS_MONITOR_PORT,
+        Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION,
+        NATS_MONITOR_PORT,
     },
     pod_security, requirements,
 };
@@ -50,7 +52,10 @@ pub(super) fn config_map(identity: &Identity, nats: &Nats) -> ConfigMap {
         let service = identity.nats();
         let routes: String = (0..nats.replicas)
             .map(|index| {
-                format!("    \"nats://{service}-{index}.{service}.{}.svc:{NATS_CLUSTER_PORT}\"\n", identity.namespace)
+                format!(
+                    "    \"nats://{service}-{index}.{service}.{}.svc:{NATS_CLUSTER_PORT}\"\n",
+                    identity.namespace
+                )
             })
             .collect();
         text.push_str(&format!(
@@ -79,10 +84,12 @@ pub(super) fn stateful_set(
             service_name: Some(identity.nats()),
             // Servers wait for each other, so they cannot start one by one.
             pod_management_policy: Some("Parallel".to_owned()),
-            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                when_deleted: Some("Retain".to_owned()),
-                when_scaled: Some("Retain".to_owned()),
-            }),
+            persistent_volume_claim_retention_policy: Some(
+                StatefulSetPersistentVolumeClaimRetentionPolicy {
+                    when_deleted: Some("Retain".to_owned()),
+                    when_scaled: Some("Retain".to_owned()),
+                },
+            ),
             selector: LabelSelector {
                 match_labels: Some(identity.selector(Component::Nats)),
                 ..LabelSelector::default()
@@ -105,8 +112,14 @@ pub(super) fn stateful_set(
     }
 }
 
-fn claim(identity: &Identity, nats: &Nats, existing: Option<&StatefulSet>) -> PersistentVolumeClaim {
-    let size = existing.and_then(template_size).unwrap_or_else(|| nats.storage.size.clone());
+fn claim(
+    identity: &Identity,
+    nats: &Nats,
+    existing: Option<&StatefulSet>,
+) -> PersistentVolumeClaim {
+    let size = existing
+        .and_then(template_size)
+        .unwrap_or_else(|| nats.storage.size.clone());
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(VOLUME.to_owned()),
@@ -127,12 +140,25 @@ fn claim(identity: &Identity, nats: &Nats, existing: Option<&StatefulSet>) -> Pe
 }
 
 fn template_size(set: &StatefulSet) -> Option<Quantity> {
-    let template = set.spec.as_ref()?.volume_claim_templates.as_ref()?.first()?;
+    let template = set
+        .spec
+        .as_ref()?
+        .volume_claim_templates
+        .as_ref()?
+        .first()?;
     requested(template)
 }
 
 fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage").cloned()
+    claim
+        .spec
+        .as_ref()?
+        .resources
+        .as_ref()?
+        .requests
+        .as_ref()?
+        .get("storage")
+        .cloned()
 }
 
 fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
@@ -155,7 +181,10 @@ fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
         containers: vec![container(nats)],
         volumes: Some(vec![Volume {
             name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource { name: identity.nats(), ..ConfigMapVolumeSource::default() }),
+            config_map: Some(ConfigMapVolumeSource {
+                name: identity.nats(),
+                ..ConfigMapVolumeSource::default()
+            }),
             ..Volume::default()
         }]),
         ..PodSpec::default()
@@ -186,7 +215,10 @@ fn container(nats: &Nats) -> Container {
     Container {
         name: "nats".to_owned(),
         image: Some(nats.image.clone()),
-        args: Some(vec!["-c".to_owned(), format!("{CONFIG_PATH}/{CONFIG_FILE}")]),
+        args: Some(vec![
+            "-c".to_owned(),
+            format!("{CONFIG_PATH}/{CONFIG_FILE}"),
+        ]),
         env: Some(vec![EnvVar {
             name: "POD_NAME".to_owned(),
             value_from: Some(EnvVarSource {
@@ -206,10 +238,22 @@ fn container(nats: &Nats) -> Container {
         resources: Some(requirements(&nats.resources)),
         security_context: Some(container_security()),
         // Not plain /healthz: it fails until the servers have elected a leader, for which they must find each other.
-        startup_probe: Some(Probe { failure_threshold: Some(120), ..probe("/healthz?js-server-only=true", 1) }),
-        readiness_probe: Some(Probe { failure_threshold: Some(3), ..probe("/healthz?js-server-only=true", 2) }),
-        liveness_probe: Some(Probe { failure_threshold: Some(6), ..probe("/healthz?js-enabled-only=true", 10) }),
-        volume_mounts: Some(vec![mount(VOLUME, DATA_PATH, None), mount("config", CONFIG_PATH, Some(true))]),
+        startup_probe: Some(Probe {
+            failure_threshold: Some(120),
+            ..probe("/healthz?js-server-only=true", 1)
+        }),
+        readiness_probe: Some(Probe {
+            failure_threshold: Some(3),
+            ..probe("/healthz?js-server-only=true", 2)
+        }),
+        liveness_probe: Some(Probe {
+            failure_threshold: Some(6),
+            ..probe("/healthz?js-enabled-only=true", 10)
+        }),
+        volume_mounts: Some(vec![
+            mount(VOLUME, DATA_PATH, None),
+            mount("config", CONFIG_PATH, Some(true)),
+        ]),
         ..Container::default()
     }
 }
@@ -247,10 +291,19 @@ pub struct ClaimGrowth {
 
 /// Claims whose size differs from the wanted one; the rules exclude that it is smaller.
 #[must_use]
-pub fn claim_growth(identity: &Identity, nats: &Nats, claims: &[PersistentVolumeClaim]) -> Vec<ClaimGrowth> {
+pub fn claim_growth(
+    identity: &Identity,
+    nats: &Nats,
+    claims: &[PersistentVolumeClaim],
+) -> Vec<ClaimGrowth> {
     let prefix = format!("{VOLUME}-{}-", identity.nats());
-    let ours = claims.iter().filter(|claim| claim.name_any().starts_with(&prefix) && identity.may_adopt(&claim.metadata));
+    let ours = claims.iter().filter(|claim| {
+        claim.name_any().starts_with(&prefix) && identity.may_adopt(&claim.metadata)
+    });
     ours.filter(|claim| requested(claim).is_some_and(|size| size != nats.storage.size))
-        .map(|claim| ClaimGrowth { claim: claim.name_any(), size: nats.storage.size.clone() })
+        .map(|claim| ClaimGrowth {
+            claim: claim.name_any(),
+            size: nats.storage.size.clone(),
+        })
         .collect()
 }

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 use super::names::Component;
 use crate::{fetch::Fetched, validate::ValidatedCluster};
@@ -26,7 +28,13 @@ impl NewKeys {
     #[must_use]
     pub fn random() -> Self {
         let key = || URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        Self { token: key(), api_key: key(), admin_password: key(), admin_secret: key(), node_status: key() }
+        Self {
+            token: key(),
+            api_key: key(),
+            admin_password: key(),
+            admin_secret: key(),
+            node_status: key(),
+        }
     }
 
     /// Values that can be recognised in a test.
@@ -44,16 +52,40 @@ impl NewKeys {
 }
 
 /// The Secrets that have to be written: those that nodes mount and that are absent or lack a key.
-pub(super) fn missing(cluster: &ValidatedCluster, fetched: &Fetched, keys: &NewKeys) -> Vec<Secret> {
+pub(super) fn missing(
+    cluster: &ValidatedCluster,
+    fetched: &Fetched,
+    keys: &NewKeys,
+) -> Vec<Secret> {
     let identity = &cluster.identity;
     let retained = |name| identity.retained(name, Component::Edge);
     let wanted = [
-        (retained(identity.token_secret()), vec![("hmac_secret_key", &keys.token)]),
-        (retained(identity.api_key_secret()), vec![("key", &keys.api_key)]),
-        (retained(identity.admin_secret()), vec![("password", &keys.admin_password), ("secret", &keys.admin_secret)]),
-        (identity.owned(identity.node_status_secret(), Component::Edge), vec![("token", &keys.node_status)]),
+        (
+            retained(identity.token_secret()),
+            vec![("hmac_secret_key", &keys.token)],
+        ),
+        (
+            retained(identity.api_key_secret()),
+            vec![("key", &keys.api_key)],
+        ),
+        (
+            retained(identity.admin_secret()),
+            vec![
+                ("password", &keys.admin_password),
+                ("secret", &keys.admin_secret),
+            ],
+        ),
+        (
+            identity.owned(identity.node_status_secret(), Component::Edge),
+            vec![("token", &keys.node_status)],
+        ),
     ];
-    let mounted = |metadata: &ObjectMeta| cluster.keys.iter().any(|key| Some(&key.secret) == metadata.name.as_ref());
+    let mounted = |metadata: &ObjectMeta| {
+        cluster
+            .keys
+            .iter()
+            .any(|key| Some(&key.secret) == metadata.name.as_ref())
+    };
     wanted
         .into_iter()
         .filter(|(metadata, _)| mounted(metadata))
@@ -63,9 +95,18 @@ pub(super) fn missing(cluster: &ValidatedCluster, fetched: &Fetched, keys: &NewK
 
 /// The Secret with what it lacks, or nothing when it is complete. Existing values are repeated, since a field that the
 /// operator no longer applies would be removed.
-fn completed(metadata: ObjectMeta, values: &[(&str, &String)], fetched: &Fetched) -> Option<Secret> {
-    let existing = metadata.name.as_ref().and_then(|name| fetched.generated.get(name));
-    let mut data: BTreeMap<String, ByteString> = existing.and_then(|secret| secret.data.clone()).unwrap_or_default();
+fn completed(
+    metadata: ObjectMeta,
+    values: &[(&str, &String)],
+    fetched: &Fetched,
+) -> Option<Secret> {
+    let existing = metadata
+        .name
+        .as_ref()
+        .and_then(|name| fetched.generated.get(name));
+    let mut data: BTreeMap<String, ByteString> = existing
+        .and_then(|secret| secret.data.clone())
+        .unwrap_or_default();
     let before = data.len();
     data.retain(|_, value| !value.0.is_empty());
     let mut incomplete = existing.is_none() || data.len() < before;
@@ -75,5 +116,9 @@ fn completed(metadata: ObjectMeta, values: &[(&str, &String)], fetched: &Fetched
             ByteString(value.as_bytes().to_vec())
         });
     }
-    incomplete.then(|| Secret { metadata, data: Some(data), ..Secret::default() })
+    incomplete.then(|| Secret {
+        metadata,
+        data: Some(data),
+        ..Secret::default()
+    })
 }

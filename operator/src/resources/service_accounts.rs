@@ -15,5 +15,9 @@ pub(super) fn nats(identity: &Identity) -> ServiceAccount {
 }
 
 fn without_token(metadata: ObjectMeta) -> ServiceAccount {
-    ServiceAccount { metadata, automount_service_account_token: Some(false), ..ServiceAccount::default() }
+    ServiceAccount {
+        metadata,
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
 }

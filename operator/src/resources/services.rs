@@ -6,7 +6,8 @@ use k8s_openapi::{
 };
 
 use super::names::{
-    CLIENT_PORT, Component, INTERNAL_PORT, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_MONITOR_PORT,
+    CLIENT_PORT, Component, INTERNAL_PORT, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT,
+    NATS_MONITOR_PORT,
 };
 
 /// Where clients connect.

@@ -21,7 +21,15 @@ fn children(spec: &str, fetched: &Fetched) -> Value {
         deployments,
         state: Built,
     } = build(&cluster, &plan, fetched, &NewKeys::recognisable()).unwrap();
-    json!([service_accounts, secrets, config_maps, services, disruption_budgets, stateful_sets, deployments])
+    json!([
+        service_accounts,
+        secrets,
+        config_maps,
+        services,
+        disruption_budgets,
+        stateful_sets,
+        deployments
+    ])
 }
 
 #[test]
@@ -31,7 +39,10 @@ fn an_empty_spec_builds_every_child_with_its_defaults() {
 
 #[test]
 fn a_single_node_without_broker_builds_no_nats() {
-    insta::assert_yaml_snapshot!(children("{replicas: 1, broker: {memory: {}}}", &Fetched::default()));
+    insta::assert_yaml_snapshot!(children(
+        "{replicas: 1, broker: {memory: {}}}",
+        &Fetched::default()
+    ));
 }
 
 #[test]
@@ -71,11 +82,21 @@ fn keys_that_exist_are_left_alone_and_missing_ones_are_added() {
     }))
     .unwrap();
     let fetched = Fetched {
-        generated: [("blue-token".to_owned(), complete), ("blue-admin".to_owned(), half)].into(),
+        generated: [
+            ("blue-token".to_owned(), complete),
+            ("blue-admin".to_owned(), half),
+        ]
+        .into(),
         ..Fetched::default()
     };
     let cluster = validated("{}");
-    let built = build(&cluster, &planned(&cluster, &fetched), &fetched, &NewKeys::recognisable()).unwrap();
+    let built = build(
+        &cluster,
+        &planned(&cluster, &fetched),
+        &fetched,
+        &NewKeys::recognisable(),
+    )
+    .unwrap();
     let names: Vec<String> = built.secrets.iter().map(ResourceExt::name_any).collect();
     assert_eq!(names, ["blue-api-key", "blue-admin", "blue-node-status"]);
     let admin = built.secrets[1].data.clone().unwrap();
@@ -88,7 +109,11 @@ fn generated_keys_are_long_and_never_the_same() {
     let cluster = validated("{}");
     let plan = planned(&cluster, &Fetched::default());
     let values: Vec<Vec<u8>> = (0..2)
-        .flat_map(|_| build(&cluster, &plan, &Fetched::default(), &NewKeys::random()).unwrap().secrets)
+        .flat_map(|_| {
+            build(&cluster, &plan, &Fetched::default(), &NewKeys::random())
+                .unwrap()
+                .secrets
+        })
         .flat_map(|secret| secret.data.unwrap().into_values())
         .map(|ByteString(value)| value)
         .collect();
@@ -107,13 +132,34 @@ fn no_secret_value_stands_in_a_config_map() {
 #[test]
 fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
     let cluster = validated("broker: {nats: {storage: {size: 20Gi}}}");
-    let Broker::Nats(nats) = &cluster.broker else { panic!("{:?}", cluster.broker) };
+    let Broker::Nats(nats) = &cluster.broker else {
+        panic!("{:?}", cluster.broker)
+    };
     let small = validated("{}");
-    let before = build(&small, &planned(&small, &Fetched::default()), &Fetched::default(), &NewKeys::recognisable());
-    let fetched = Fetched { nats: before.unwrap().stateful_sets.pop(), ..Fetched::default() };
-    let after = build(&cluster, &planned(&cluster, &fetched), &fetched, &NewKeys::recognisable()).unwrap();
-    let template = |set: &StatefulSet| serde_json::to_value(&set.spec.as_ref().unwrap().volume_claim_templates).unwrap();
-    assert_eq!(template(&after.stateful_sets[0]), template(fetched.nats.as_ref().unwrap()));
+    let before = build(
+        &small,
+        &planned(&small, &Fetched::default()),
+        &Fetched::default(),
+        &NewKeys::recognisable(),
+    );
+    let fetched = Fetched {
+        nats: before.unwrap().stateful_sets.pop(),
+        ..Fetched::default()
+    };
+    let after = build(
+        &cluster,
+        &planned(&cluster, &fetched),
+        &fetched,
+        &NewKeys::recognisable(),
+    )
+    .unwrap();
+    let template = |set: &StatefulSet| {
+        serde_json::to_value(&set.spec.as_ref().unwrap().volume_claim_templates).unwrap()
+    };
+    assert_eq!(
+        template(&after.stateful_sets[0]),
+        template(fetched.nats.as_ref().unwrap())
+    );
 
     let claim = |name: &str, cluster: &str| -> PersistentVolumeClaim {
         serde_json::from_value(json!({
@@ -122,20 +168,36 @@ fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
         }))
         .unwrap()
     };
-    let claims = [claim("data-blue-nats-0", "blue"), claim("data-blue-nats-1", "other"), claim("other", "blue")];
+    let claims = [
+        claim("data-blue-nats-0", "blue"),
+        claim("data-blue-nats-1", "other"),
+        claim("other", "blue"),
+    ];
     let growth = claim_growth(&blue(), nats, &claims);
     assert_eq!(growth.len(), 1);
-    assert_eq!((growth[0].claim.as_str(), growth[0].size.0.as_str()), ("data-blue-nats-0", "20Gi"));
+    assert_eq!(
+        (growth[0].claim.as_str(), growth[0].size.0.as_str()),
+        ("data-blue-nats-0", "20Gi")
+    );
 }
 
 #[test]
 fn every_pod_fulfils_the_restricted_profile() {
     let all = children("{}", &Fetched::default());
     let mut pods = 0;
-    for workload in [&all[5], &all[6]].into_iter().flat_map(|kind| kind.as_array().unwrap()) {
+    for workload in [&all[5], &all[6]]
+        .into_iter()
+        .flat_map(|kind| kind.as_array().unwrap())
+    {
         let pod = workload.pointer("/spec/template/spec").unwrap();
-        assert_eq!(pod.pointer("/securityContext/runAsNonRoot"), Some(&json!(true)));
-        assert_eq!(pod.pointer("/securityContext/seccompProfile/type"), Some(&json!("RuntimeDefault")));
+        assert_eq!(
+            pod.pointer("/securityContext/runAsNonRoot"),
+            Some(&json!(true))
+        );
+        assert_eq!(
+            pod.pointer("/securityContext/seccompProfile/type"),
+            Some(&json!("RuntimeDefault"))
+        );
         assert_eq!(pod["automountServiceAccountToken"], json!(false));
         for container in pod["containers"].as_array().unwrap() {
             let security = &container["securityContext"];
@@ -150,9 +212,17 @@ fn every_pod_fulfils_the_restricted_profile() {
 
 #[test]
 fn names_of_children_fit_into_a_label_at_the_longest_allowed_name() {
-    let identity = names::Identity { name: "n".repeat(crate::api::crd::NAME_CHARS_MAX), ..blue() };
-    for name in [identity.boot("0123456789"), identity.node_status_secret(), identity.nats(), identity.api_key_secret()] {
-        // A StatefulSet adds an ordinal and a hash of eleven characters to a label of its pods.
-        assert!(name.len() + 12 <= 63, "{name}");
+    let identity = names::Identity {
+        name: "n".repeat(crate::api::crd::NAME_CHARS_MAX),
+        ..blue()
+    };
+    // Services and Secrets are labels; pods of a StatefulSet get a label with a hash of eleven characters.
+    for name in [
+        identity.boot("0123456789"),
+        identity.node_status_secret(),
+        identity.api_key_secret(),
+    ] {
+        assert!(name.len() <= 63, "{name}");
     }
+    assert!(identity.nats().len() + 12 <= 63, "{}", identity.nats());
 }

@@ -1,11 +1,12 @@
 //! Conditions and figures, each from the smallest observation that decides it.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{findings::amount, *};
 use crate::{
     apply::Conflict,
-    conditions::Verdict as Value3,
+    conditions::{ConditionType, Verdict as Value3},
     fetch::Fetched,
     nodes::NodeBroker,
     test_support::{ScriptedApi, blue, cluster, planned, try_validated, validated},
@@ -52,9 +53,18 @@ impl Scene {
             live_hash: cluster.config.live_hash.clone(),
             connections: 1234,
             draining: false,
-            broker: NodeBroker { kind: "nats".to_owned(), connected: true, error: None },
+            broker: NodeBroker {
+                kind: "nats".to_owned(),
+                connected: true,
+                error: None,
+            },
         };
-        let node = |pod: &str| Node { pod: pod.to_owned(), ready: true, told: None, report: Ok(report.clone()) };
+        let node = |pod: &str| Node {
+            pod: pod.to_owned(),
+            ready: true,
+            told: None,
+            report: Ok(report.clone()),
+        };
         Self {
             plan: planned(&cluster, &Fetched::default()),
             cluster,
@@ -73,7 +83,10 @@ impl Scene {
 
     fn observe<T>(&self, look: impl FnOnce(&Observation<'_>) -> T) -> T {
         look(&Observation {
-            verdict: Verdict::Planned { cluster: &self.cluster, plan: &self.plan },
+            verdict: Verdict::Planned {
+                cluster: &self.cluster,
+                plan: &self.plan,
+            },
             replicas: self.cluster.replicas,
             paused: self.paused,
             deployment: self.deployment.as_ref(),
@@ -86,14 +99,21 @@ impl Scene {
 
     fn verdict(&self, kind: ConditionType) -> (Value3, &'static str) {
         let findings = self.observe(|o| o.findings());
-        let finding = findings.iter().find(|finding| finding.kind == kind).unwrap();
+        let finding = findings
+            .iter()
+            .find(|finding| finding.kind == kind)
+            .unwrap();
         (finding.verdict, finding.reason)
     }
 
     /// Asserts one condition and that the summary takes its reason from it.
     fn assert_decides(&self, kind: ConditionType, verdict: Value3, reason: &'static str) {
         assert_eq!(self.verdict(kind), (verdict, reason));
-        let summary = if verdict == Value3::Unknown { Value3::Unknown } else { Value3::False };
+        let summary = if verdict == Value3::Unknown {
+            Value3::Unknown
+        } else {
+            Value3::False
+        };
         assert_eq!(self.verdict(ConditionType::Ready), (summary, reason));
     }
 }
@@ -124,10 +144,21 @@ fn a_refused_spec_shows_the_field_and_leaves_the_rest_as_observed() {
         missing: &[],
     }
     .findings();
-    let find = |kind| findings.iter().find(|finding| finding.kind == kind).unwrap();
+    let find = |kind| {
+        findings
+            .iter()
+            .find(|finding| finding.kind == kind)
+            .unwrap()
+    };
     let valid = find(ConditionType::ConfigValid);
     assert_eq!(valid.verdict, Value3::False);
-    assert!(valid.message.starts_with("spec.config.client.ping_interval: "), "{}", valid.message);
+    assert!(
+        valid
+            .message
+            .starts_with("spec.config.client.ping_interval: "),
+        "{}",
+        valid.message
+    );
     assert_eq!(find(ConditionType::Available).verdict, Value3::True);
     assert_eq!(find(ConditionType::Ready).reason, "Invalid");
 }
@@ -135,10 +166,16 @@ fn a_refused_spec_shows_the_field_and_leaves_the_rest_as_observed() {
 #[test]
 fn missing_keys_and_foreign_objects_are_named() {
     let mut scene = Scene::healthy();
-    scene.missing = vec![SecretKeyRef { name: "keys".to_owned(), key: "api".to_owned() }];
+    scene.missing = vec![SecretKeyRef {
+        name: "keys".to_owned(),
+        key: "api".to_owned(),
+    }];
     scene.assert_decides(ConditionType::KeysReady, Value3::False, "SecretMissing");
     let mut scene = Scene::healthy();
-    scene.applied.conflicts = vec![Conflict { object: "Service/blue".to_owned(), owner: "Other/green".to_owned() }];
+    scene.applied.conflicts = vec![Conflict {
+        object: "Service/blue".to_owned(),
+        owner: "Other/green".to_owned(),
+    }];
     scene.assert_decides(ConditionType::ResourceConflict, Value3::True, "NotOurs");
 }
 
@@ -149,17 +186,28 @@ fn the_broker_is_ready_with_quorum_and_every_node_connected() {
     scene.assert_decides(ConditionType::BrokerReady, Value3::False, "NatsNotReady");
 
     let mut scene = Scene::healthy();
-    scene.report(1).broker = NodeBroker { kind: "nats".to_owned(), connected: false, error: Some("refused".to_owned()) };
+    scene.report(1).broker = NodeBroker {
+        kind: "nats".to_owned(),
+        connected: false,
+        error: Some("refused".to_owned()),
+    };
     scene.assert_decides(ConditionType::BrokerReady, Value3::False, "Unreachable");
 
     let mut scene = Scene::healthy();
     scene.nodes[0].report = Err("no answer".to_owned());
-    scene.assert_decides(ConditionType::BrokerReady, Value3::Unknown, "NodeUnreachable");
+    scene.assert_decides(
+        ConditionType::BrokerReady,
+        Value3::Unknown,
+        "NodeUnreachable",
+    );
 
     let mut scene = Scene::healthy();
     scene.nats = Some(nats(2));
     assert_eq!(scene.verdict(ConditionType::BrokerReady).0, Value3::True);
-    assert_eq!(scene.verdict(ConditionType::Degraded), (Value3::True, "NatsServersMissing"));
+    assert_eq!(
+        scene.verdict(ConditionType::Degraded),
+        (Value3::True, "NatsServersMissing")
+    );
     assert_eq!(scene.verdict(ConditionType::Ready).0, Value3::True);
 }
 
@@ -200,7 +248,10 @@ fn a_node_that_is_starting_is_pending_and_not_unknown() {
     let mut scene = Scene::healthy();
     scene.nodes[0].ready = false;
     scene.nodes[0].report = Err("no connection".to_owned());
-    assert_eq!(scene.verdict(ConditionType::ConfigApplied), (Value3::False, "RollPending"));
+    assert_eq!(
+        scene.verdict(ConditionType::ConfigApplied),
+        (Value3::False, "RollPending")
+    );
     assert_eq!(scene.verdict(ConditionType::BrokerReady).0, Value3::True);
 }
 
@@ -212,20 +263,37 @@ fn pausing_freezing_and_rolling_show_in_progressing() {
 
     let mut scene = Scene::healthy();
     scene.plan.frozen = Some(crate::rollout::Frozen::BrokerDown);
-    scene.assert_decides(ConditionType::Progressing, Value3::False, "FrozenBrokerDown");
+    scene.assert_decides(
+        ConditionType::Progressing,
+        Value3::False,
+        "FrozenBrokerDown",
+    );
 
     let mut scene = Scene::healthy();
     scene.deployment = Some(deployment(2, 1));
-    assert_eq!(scene.verdict(ConditionType::Progressing), (Value3::True, "Rolling"));
-    assert_eq!(scene.verdict(ConditionType::Ready), (Value3::False, "RollPending"));
+    assert_eq!(
+        scene.verdict(ConditionType::Progressing),
+        (Value3::True, "Rolling")
+    );
+    assert_eq!(
+        scene.verdict(ConditionType::Ready),
+        (Value3::False, "RollPending")
+    );
 }
 
 #[test]
 fn a_rollback_is_degraded_and_keeps_the_cluster_from_being_ready() {
     let mut scene = Scene::healthy();
     scene.plan.rollback = Some(crate::api::status::RollbackStatus::default());
-    scene.assert_decides(ConditionType::Progressing, Value3::False, "ProgressDeadlineExceeded");
-    assert_eq!(scene.verdict(ConditionType::Degraded), (Value3::True, "RolledBack"));
+    scene.assert_decides(
+        ConditionType::Progressing,
+        Value3::False,
+        "ProgressDeadlineExceeded",
+    );
+    assert_eq!(
+        scene.verdict(ConditionType::Degraded),
+        (Value3::True, "RolledBack")
+    );
     assert_eq!(scene.verdict(ConditionType::Available).0, Value3::True);
 }
 
@@ -233,7 +301,10 @@ fn a_rollback_is_degraded_and_keeps_the_cluster_from_being_ready() {
 fn different_versions_are_degraded_only_when_no_roll_is_moving() {
     let mut scene = Scene::healthy();
     scene.report(0).version = "0.9.0".to_owned();
-    assert_eq!(scene.verdict(ConditionType::Degraded), (Value3::True, "MixedVersions"));
+    assert_eq!(
+        scene.verdict(ConditionType::Degraded),
+        (Value3::True, "MixedVersions")
+    );
     scene.deployment = Some(deployment(2, 1));
     assert_eq!(scene.verdict(ConditionType::Degraded).0, Value3::False);
 }
@@ -262,13 +333,24 @@ fn the_status_carries_what_columns_scale_and_people_read() {
     assert_eq!(status.observed_generation, Some(4));
     assert_eq!((status.replicas, status.ready_replicas), (2, 2));
     assert_eq!(status.ready.as_deref(), Some("2/2"));
-    assert_eq!(status.selector.as_deref(), Some("app.kubernetes.io/instance=blue,app.kubernetes.io/name=tidewire-edge"));
+    assert_eq!(
+        status.selector.as_deref(),
+        Some("app.kubernetes.io/instance=blue,app.kubernetes.io/name=tidewire-edge")
+    );
     assert_eq!(status.version.as_deref(), Some("1.0.0"));
     assert_eq!(status.broker.unwrap().summary, "nats 3/3");
-    assert_eq!(status.endpoints.unwrap().api, "http://blue-api.team.svc:9000/api");
+    assert_eq!(
+        status.endpoints.unwrap().api,
+        "http://blue-api.team.svc:9000/api"
+    );
     let connections = status.connections.unwrap();
     assert_eq!((connections.total, connections.max_per_node), (2500, 1200));
-    assert!(status.conditions.iter().all(|condition| condition.observed_generation == Some(4)));
+    assert!(
+        status
+            .conditions
+            .iter()
+            .all(|condition| condition.observed_generation == Some(4))
+    );
 }
 
 #[test]
@@ -288,7 +370,15 @@ fn connections_are_renewed_after_half_a_minute_and_only_when_they_differ() {
 
 #[test]
 fn counts_keep_two_significant_digits() {
-    for (count, shown) in [(0, 0), (7, 7), (99, 99), (104, 100), (105, 110), (12_345, 12_000), (99_999, 100_000)] {
+    for (count, shown) in [
+        (0, 0),
+        (7, 7),
+        (99, 99),
+        (104, 100),
+        (105, 110),
+        (12_345, 12_000),
+        (99_999, 100_000),
+    ] {
         assert_eq!(rounded(count), shown);
     }
 }
@@ -299,21 +389,37 @@ async fn an_unchanged_status_is_not_written() {
     let api = ScriptedApi::default();
     let mut object = cluster("{}");
     let status = scene.observe(|o| o.status(&object, &blue(), at(100)));
-    write(&api.client(), &blue(), &object, &status).await.unwrap();
+    write(&api.client(), &blue(), &object, &status)
+        .await
+        .unwrap();
     let path = "/apis/realtime.tidewire.dev/v1alpha1/namespaces/team/realtimeclusters/blue";
     assert_eq!(api.writes(), [format!("PATCH {path}/status")]);
-    assert_eq!(api.get(path).and_then(|object: Value| object.pointer("/status/ready").cloned()), Some(json!("2/2")));
+    assert_eq!(
+        api.get(path)
+            .and_then(|object: Value| object.pointer("/status/ready").cloned()),
+        Some(json!("2/2"))
+    );
     api.forget_requests();
     object.status = Some(status.clone());
-    write(&api.client(), &blue(), &object, &status).await.unwrap();
+    write(&api.client(), &blue(), &object, &status)
+        .await
+        .unwrap();
     assert_eq!(api.writes(), [""; 0]);
 }
 
 #[tokio::test]
 async fn a_status_that_cannot_be_written_is_an_error_of_its_own() {
     let api = ScriptedApi::default();
-    api.fail("PATCH /apis/realtime.tidewire.dev/v1alpha1/namespaces/team/realtimeclusters/blue/status", 429);
-    let status = RealtimeClusterStatus { ready: Some("1/2".to_owned()), ..RealtimeClusterStatus::default() };
-    let error = write(&api.client(), &blue(), &cluster("{}"), &status).await.unwrap_err();
+    api.fail(
+        "PATCH /apis/realtime.tidewire.dev/v1alpha1/namespaces/team/realtimeclusters/blue/status",
+        429,
+    );
+    let status = RealtimeClusterStatus {
+        ready: Some("1/2".to_owned()),
+        ..RealtimeClusterStatus::default()
+    };
+    let error = write(&api.client(), &blue(), &cluster("{}"), &status)
+        .await
+        .unwrap_err();
     assert_eq!(error.reason(), "StatusFailed");
 }

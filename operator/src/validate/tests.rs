@@ -6,7 +6,10 @@ use super::*;
 use crate::test_support::{cluster, try_validated, validated};
 
 fn refusal(spec: &str) -> String {
-    try_validated(spec).err().map(|invalid| invalid.summary()).unwrap_or_default()
+    try_validated(spec)
+        .err()
+        .map(|invalid| invalid.summary())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -14,17 +17,29 @@ fn an_empty_spec_becomes_two_nodes_with_three_nats_servers_and_generated_keys() 
     let blue = validated("{}");
     assert_eq!(blue.replicas, 2);
     assert_eq!(blue.image.reference, "registry.example/edge:1");
-    let Broker::Nats(nats) = &blue.broker else { panic!("{:?}", blue.broker) };
-    assert_eq!((nats.replicas, nats.stream_replicas, nats.quorum()), (3, 3, 2));
+    let Broker::Nats(nats) = &blue.broker else {
+        panic!("{:?}", blue.broker)
+    };
+    assert_eq!(
+        (nats.replicas, nats.stream_replicas, nats.quorum()),
+        (3, 3, 2)
+    );
     assert_eq!(nats.storage.size.0, "10Gi");
     assert_eq!(blue.grace_seconds, 45);
     assert_eq!(blue.resources.requests["cpu"].0, "100m");
-    let mounted: Vec<(&str, &str, &str)> =
-        blue.keys.iter().map(|key| (key.option.as_str(), key.secret.as_str(), key.key.as_str())).collect();
+    let mounted: Vec<(&str, &str, &str)> = blue
+        .keys
+        .iter()
+        .map(|key| (key.option.as_str(), key.secret.as_str(), key.key.as_str()))
+        .collect();
     assert_eq!(
         mounted,
         [
-            ("client.token.hmac_secret_key", "blue-token", "hmac_secret_key"),
+            (
+                "client.token.hmac_secret_key",
+                "blue-token",
+                "hmac_secret_key"
+            ),
             ("http_api.key", "blue-api-key", "key"),
             ("admin.password", "blue-admin", "password"),
             ("admin.secret", "blue-admin", "secret"),
@@ -35,7 +50,9 @@ fn an_empty_spec_becomes_two_nodes_with_three_nats_servers_and_generated_keys() 
 
 #[test]
 fn nodes_get_the_operators_own_options_beside_the_users() {
-    let blue = validated("config: {client: {allowed_origins: ['https://a.example']}, channel: {namespaces: [{name: chat}]}}");
+    let blue = validated(
+        "config: {client: {allowed_origins: ['https://a.example']}, channel: {namespaces: [{name: chat}]}}",
+    );
     assert_eq!(
         blue.config.boot,
         json!({
@@ -50,14 +67,19 @@ fn nodes_get_the_operators_own_options_beside_the_users() {
             "prometheus": {"enabled": true},
         })
     );
-    assert_eq!(blue.config.live, json!({"channel": {"namespaces": [{"name": "chat"}]}}));
+    assert_eq!(
+        blue.config.live,
+        json!({"channel": {"namespaces": [{"name": "chat"}]}})
+    );
 }
 
 #[test]
 fn only_the_hash_of_the_part_that_changed_moves() {
     let before = validated("config: {channel: {namespaces: [{name: chat}]}}").config;
     let live = validated("config: {channel: {namespaces: [{name: chat}, {name: news}]}}").config;
-    let boot = validated("config: {channel: {namespaces: [{name: chat}]}, client: {ping_interval: 30s}}").config;
+    let boot =
+        validated("config: {channel: {namespaces: [{name: chat}]}, client: {ping_interval: 30s}}")
+            .config;
     assert_eq!(before.boot_hash, live.boot_hash);
     assert_ne!(before.live_hash, live.live_hash);
     assert_ne!(before.boot_hash, boot.boot_hash);
@@ -67,17 +89,29 @@ fn only_the_hash_of_the_part_that_changed_moves() {
 #[test]
 fn letter_case_of_keys_does_not_change_what_nodes_get() {
     let lower = validated("config: {client: {ping_interval: 30s}}").config;
-    assert_eq!(validated("config: {Client: {Ping_Interval: 30s}}").config, lower);
+    assert_eq!(
+        validated("config: {Client: {Ping_Interval: 30s}}").config,
+        lower
+    );
 }
 
 #[test]
 fn what_the_edge_would_refuse_is_refused_with_the_fields_path() {
     let refused = refusal("config: {client: {ping_interval: 5s, pong_timeout: 8s}}");
-    assert!(refused.starts_with("spec.config.client.ping_interval: "), "{refused}");
+    assert!(
+        refused.starts_with("spec.config.client.ping_interval: "),
+        "{refused}"
+    );
     let refused = refusal("config: {client: {ping_interval: soon}}");
-    assert!(refused.starts_with("spec.config.client.ping_interval: "), "{refused}");
+    assert!(
+        refused.starts_with("spec.config.client.ping_interval: "),
+        "{refused}"
+    );
     let refused = refusal("config: {channel: {namespaces: [{name: chat, history_size: 10}]}}");
-    assert!(refused.starts_with("spec.config.channel.namespaces"), "{refused}");
+    assert!(
+        refused.starts_with("spec.config.channel.namespaces"),
+        "{refused}"
+    );
     let refused = refusal("config: [1]");
     assert!(refused.starts_with("spec.config: "), "{refused}");
 }
@@ -92,10 +126,16 @@ fn options_of_the_operator_are_refused_by_name_whatever_their_letter_case() {
         ("{health: {enabled: false}}", "spec.config.health: "),
         ("{prometheus: {enabled: false}}", "spec.config.prometheus: "),
         ("{http_api: {key: k}}", "spec.config.http_api.key: "),
-        ("{client: {token: {hmac_secret_key: k}}}", "spec.config.client.token.hmac_secret_key: "),
+        (
+            "{client: {token: {hmac_secret_key: k}}}",
+            "spec.config.client.token.hmac_secret_key: ",
+        ),
         ("{admin: {password: p}}", "spec.config.admin.password: "),
         ("{admin: {secret: s}}", "spec.config.admin.secret: "),
-        ("{tidewire: {node_status: {token: t}}}", "spec.config.tidewire.node_status: "),
+        (
+            "{tidewire: {node_status: {token: t}}}",
+            "spec.config.tidewire.node_status: ",
+        ),
         ("{node: {name: n}}", "spec.config.node.name: "),
     ] {
         let refused = refusal(&format!("config: {config}"));
@@ -119,22 +159,40 @@ fn rules_of_the_definition_hold_for_objects_that_are_older_than_them() {
 #[test]
 fn unknown_options_are_kept_and_reported_with_the_nearest_known_one() {
     let blue = validated("config: {client: {ping_intervall: 30s}}");
-    assert_eq!(blue.config.boot.pointer("/client/ping_intervall"), Some(&json!("30s")));
-    assert!(blue.warnings[0].contains("did you mean client.ping_interval"), "{:?}", blue.warnings);
+    assert_eq!(
+        blue.config.boot.pointer("/client/ping_intervall"),
+        Some(&json!("30s"))
+    );
+    assert!(
+        blue.warnings[0].contains("did you mean client.ping_interval"),
+        "{:?}",
+        blue.warnings
+    );
 }
 
 #[test]
 fn claims_of_tokens_reach_the_configuration_and_may_not_be_set_twice() {
     let blue = validated("auth: {token: {audience: chat, issuer: me}}");
-    assert_eq!(blue.config.live, json!({"client": {"token": {"audience": "chat", "issuer": "me"}}}));
-    let refused = refusal("{auth: {token: {audience: chat}}, config: {client: {token: {audience: other}}}}");
-    assert!(refused.starts_with("spec.config.client.token.audience: "), "{refused}");
+    assert_eq!(
+        blue.config.live,
+        json!({"client": {"token": {"audience": "chat", "issuer": "me"}}})
+    );
+    let refused =
+        refusal("{auth: {token: {audience: chat}}, config: {client: {token: {audience: other}}}}");
+    assert!(
+        refused.starts_with("spec.config.client.token.audience: "),
+        "{refused}"
+    );
 }
 
 #[test]
 fn a_referenced_key_is_mounted_instead_of_a_generated_one() {
     let blue = validated("auth: {apiKey: {secretRef: {name: keys, key: api}}}");
-    let key = blue.keys.iter().find(|key| key.option == "http_api.key").unwrap();
+    let key = blue
+        .keys
+        .iter()
+        .find(|key| key.option == "http_api.key")
+        .unwrap();
     assert_eq!((key.secret.as_str(), key.key.as_str()), ("keys", "api"));
 }
 
@@ -160,6 +218,18 @@ fn scaling_and_pausing_do_not_change_the_hash_of_the_spec() {
 #[test]
 fn mixing_boot_and_live_options_is_checked_as_one_configuration() {
     let boot = json!({"client": {"ping_interval": "30s"}});
-    assert_eq!(check_mixed(&boot, &json!({"channel": {"namespaces": [{"name": "chat"}]}})), Ok(()));
-    assert!(check_mixed(&boot, &json!({"channel": {"namespaces": [{"name": "chat", "history_size": 5}]}})).is_err());
+    assert_eq!(
+        check_mixed(
+            &boot,
+            &json!({"channel": {"namespaces": [{"name": "chat"}]}})
+        ),
+        Ok(())
+    );
+    assert!(
+        check_mixed(
+            &boot,
+            &json!({"channel": {"namespaces": [{"name": "chat", "history_size": 5}]}})
+        )
+        .is_err()
+    );
 }

@@ -1,6 +1,6 @@
 //! Which channels this node is subscribed to, and since when the server knows.
 //!
-//! Shards change the [`Interest`]; the [`Maintainer`], one task, makes the connection's subscriptions equal to it.
+//! Shards change the `Interest`; the `Maintainer`, one task, makes the connection's subscriptions equal to it.
 //! It looks only at what is wanted *now*, so a detach and an attach in quick succession end subscribed whatever
 //! order they are noticed in.
 //!
@@ -8,7 +8,7 @@
 //! same connection. When it comes back, everything sent before it was processed. One fence is under way at a time,
 //! and serves all attaches that came before it; lost ones (a reconnect) are repeated.
 //!
-//! Lock order: the interest's lock, then a partition of [`Channels`]. Neither is held across an await.
+//! Lock order: the interest's lock, then a partition of `Channels`. Neither is held across an await.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;

@@ -4,10 +4,10 @@
 //! `<prefix>.client.c`, the payload is the client protocol's `Push` in Protobuf. There is no history: every
 //! position is zero, and a loss (a reconnect, a slow consumer) is invisible to subscribers.
 //!
-//! - [`link`]: the connection, its state and counters. It reconnects for ever; nothing is buffered meanwhile.
-//! - [`interest`]: one NATS subscription per channel that a shard of this node wants, and the proof that the
+//! - `link`: the connection, its state and counters. It reconnects for ever; nothing is buffered meanwhile.
+//! - `interest`: one NATS subscription per channel that a shard of this node wants, and the proof that the
 //!   server knows about it.
-//! - [`reader`]: one task that merges all subscriptions and delivers into the shards' inboxes.
+//! - `reader`: one task that merges all subscriptions and delivers into the shards' inboxes.
 //!
 //! Own publications come back through NATS like everybody's, so all nodes of one server see one order.
 //!
@@ -16,7 +16,7 @@
 //!
 //! Memory: a subscribed channel costs 6 KB on the node (measured), nearly all of it the first block of the queue
 //! that async-nats allocates for a subscription (32 messages), plus what is waiting there: at most
-//! [`QUEUE_MESSAGES_MAX`] messages a channel, the surplus is dropped and counted.
+//! 4,096 messages a channel, the surplus is dropped and counted.
 //!
 //! Limit: in a cluster of NATS servers, [`NatsCore::attach`] proves that *our* server knows the interest, not
 //! that the others do; they learn it a moment later.

@@ -20,14 +20,23 @@ fn refusal(spec: &Value, old: Option<&Value>) -> Option<String> {
     let old = old.map(cluster);
     check_rules(&cluster(spec), old.as_ref())
         .err()
-        .map(|violations| violations.into_iter().map(|v| v.message).collect::<Vec<_>>().join("; "))
+        .map(|violations| {
+            violations
+                .into_iter()
+                .map(|v| v.message)
+                .collect::<Vec<_>>()
+                .join("; ")
+        })
 }
 
 #[test]
 fn committed_definition_is_what_the_types_say() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/realtimeclusters.yaml");
     let committed = std::fs::read_to_string(path).unwrap();
-    assert!(committed == crd_yaml().unwrap(), "crds/ is stale: run `make generate`");
+    assert!(
+        committed == crd_yaml().unwrap(),
+        "crds/ is stale: run `make generate`"
+    );
 }
 
 #[test]
@@ -54,7 +63,10 @@ fn walk(schema: &Value, path: &str, visit: &mut dyn FnMut(&str, &Value)) {
 fn every_property_has_a_description() {
     let mut silent = Vec::new();
     walk(&SCHEMA, "", &mut |path, schema| {
-        let described = schema.get("description").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+        let described = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.is_empty());
         let standard = ["", ".apiVersion", ".kind", ".metadata"].contains(&path);
         if !described && !standard && !path.ends_with("[]") {
             silent.push(path.to_owned());
@@ -65,14 +77,19 @@ fn every_property_has_a_description() {
 
 #[test]
 fn configuration_carries_no_defaults_and_keeps_unknown_fields() {
-    let config = SCHEMA.pointer("/properties/spec/properties/config").unwrap();
+    let config = SCHEMA
+        .pointer("/properties/spec/properties/config")
+        .unwrap();
     let mut wrong = Vec::new();
     walk(config, "config", &mut |path, schema| {
         if schema.get("default").is_some() {
             wrong.push(format!("{path}: default"));
         }
         let keeps = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&json!(true));
-        if schema.get("type") == Some(&json!("object")) && schema.get("additionalProperties").is_none() && !keeps {
+        if schema.get("type") == Some(&json!("object"))
+            && schema.get("additionalProperties").is_none()
+            && !keeps
+        {
             wrong.push(format!("{path}: drops unknown fields"));
         }
     });
@@ -81,7 +98,9 @@ fn configuration_carries_no_defaults_and_keeps_unknown_fields() {
 
 #[test]
 fn configuration_lists_namespaces_by_name_and_leaves_out_what_the_operator_writes() {
-    let config = SCHEMA.pointer("/properties/spec/properties/config/properties").unwrap();
+    let config = SCHEMA
+        .pointer("/properties/spec/properties/config/properties")
+        .unwrap();
     let namespaces = config.pointer("/channel/properties/namespaces").unwrap();
     assert_eq!(namespaces["x-kubernetes-list-type"], "map");
     assert_eq!(namespaces["x-kubernetes-list-map-keys"], json!(["name"]));
@@ -89,7 +108,11 @@ fn configuration_lists_namespaces_by_name_and_leaves_out_what_the_operator_write
     for owned in ["http_server", "broker", "engine", "health", "prometheus"] {
         assert!(config.get(owned).is_none(), "{owned}");
     }
-    assert!(config.pointer("/client/properties/token/properties/hmac_secret_key").is_none());
+    assert!(
+        config
+            .pointer("/client/properties/token/properties/hmac_secret_key")
+            .is_none()
+    );
     let options = config.pointer("/client/properties").unwrap();
     assert!(options.get("allowed_origins").is_some());
     let live = namespaces["description"].as_str().unwrap();
@@ -100,15 +123,23 @@ fn configuration_lists_namespaces_by_name_and_leaves_out_what_the_operator_write
 fn definition_has_scale_with_selector_and_a_default_for_replicas() {
     let value = serde_json::to_value(crd().unwrap()).unwrap();
     assert_eq!(
-        value.pointer("/spec/versions/0/subresources/scale").unwrap(),
+        value
+            .pointer("/spec/versions/0/subresources/scale")
+            .unwrap(),
         &json!({
             "specReplicasPath": ".spec.replicas",
             "statusReplicasPath": ".status.replicas",
             "labelSelectorPath": ".status.selector",
         })
     );
-    assert_eq!(SCHEMA.pointer("/properties/spec/properties/replicas/default"), Some(&json!(2)));
-    assert_eq!(value.pointer("/spec/names/shortNames").unwrap(), &json!(["rtc"]));
+    assert_eq!(
+        SCHEMA.pointer("/properties/spec/properties/replicas/default"),
+        Some(&json!(2))
+    );
+    assert_eq!(
+        value.pointer("/spec/names/shortNames").unwrap(),
+        &json!(["rtc"])
+    );
 }
 
 #[test]
@@ -131,11 +162,23 @@ fn good_specs_pass_every_rule() {
 fn bad_specs_are_refused_with_the_reason() {
     for (bad, words) in [
         (json!({"broker": {"memory": {}}}), "set replicas to 1"),
-        (json!({"replicas": 1, "broker": {"memory": {}, "nats": {}}}), "not both"),
+        (
+            json!({"replicas": 1, "broker": {"memory": {}, "nats": {}}}),
+            "not both",
+        ),
         (json!({"broker": {"nats": {"replicas": 2}}}), "1, 3 or 5"),
-        (json!({"broker": {"nats": {"replicas": 3, "streamReplicas": 5}}}), "more than replicas"),
-        (json!({"disruption": {"minAvailable": 1, "maxUnavailable": 1}}), "not both"),
-        (json!({"rollout": {"maxSurge": 0, "maxUnavailable": "0%"}}), "both be zero"),
+        (
+            json!({"broker": {"nats": {"replicas": 3, "streamReplicas": 5}}}),
+            "more than replicas",
+        ),
+        (
+            json!({"disruption": {"minAvailable": 1, "maxUnavailable": 1}}),
+            "not both",
+        ),
+        (
+            json!({"rollout": {"maxSurge": 0, "maxUnavailable": "0%"}}),
+            "both be zero",
+        ),
     ] {
         let message = refusal(&bad, None).unwrap_or_default();
         assert!(message.contains(words), "{bad}: {message}");
@@ -146,17 +189,36 @@ fn bad_specs_are_refused_with_the_reason() {
 fn changes_that_would_lose_data_are_refused() {
     let nats = |value: Value| json!({"broker": {"nats": value}});
     for (old, new, words) in [
-        (nats(json!({"replicas": 1})), nats(json!({"replicas": 3})), "cannot become several"),
-        (nats(json!({"replicas": 5})), nats(json!({"replicas": 3})), "cannot be lowered"),
-        (nats(json!({"storage": {"size": "10Gi"}})), nats(json!({"storage": {"size": "5Gi"}})), "cannot shrink"),
-        (nats(json!({"storage": {}})), nats(json!({"storage": {"storageClassName": "fast"}})), "class cannot"),
+        (
+            nats(json!({"replicas": 1})),
+            nats(json!({"replicas": 3})),
+            "cannot become several",
+        ),
+        (
+            nats(json!({"replicas": 5})),
+            nats(json!({"replicas": 3})),
+            "cannot be lowered",
+        ),
+        (
+            nats(json!({"storage": {"size": "10Gi"}})),
+            nats(json!({"storage": {"size": "5Gi"}})),
+            "cannot shrink",
+        ),
+        (
+            nats(json!({"storage": {}})),
+            nats(json!({"storage": {"storageClassName": "fast"}})),
+            "class cannot",
+        ),
     ] {
         let message = refusal(&new, Some(&old)).unwrap_or_default();
         assert!(message.contains(words), "{old} -> {new}: {message}");
     }
     for (old, new) in [
         (nats(json!({"replicas": 3})), nats(json!({"replicas": 5}))),
-        (nats(json!({"storage": {"size": "10Gi"}})), nats(json!({"storage": {"size": "20Gi"}}))),
+        (
+            nats(json!({"storage": {"size": "10Gi"}})),
+            nats(json!({"storage": {"size": "20Gi"}})),
+        ),
         (json!({}), json!({"replicas": 3})),
     ] {
         assert_eq!(refusal(&new, Some(&old)), None, "{old} -> {new}");
