@@ -108,8 +108,7 @@ impl Node {
         let inboxes = shards
             .iter()
             .map(|shard| Arc::new(ShardInbox(Arc::clone(shard))) as Arc<dyn Inbox>);
-        let channels = Arc::new(Channels::new(inboxes.collect()));
-        let broker = Arc::new(broker(&settings.boot, &identity, channels).await?);
+        let broker = Arc::new(broker(&settings.boot, &identity, inboxes.collect()).await?);
         let answers = answers::Answers::new(
             Arc::clone(&identity),
             Arc::clone(&shards),
@@ -119,6 +118,7 @@ impl Node {
         let services = Services {
             settings: Arc::clone(&settings),
             broker: Arc::clone(&broker),
+            control: Arc::clone(&control),
         };
         let draining = Arc::new(AtomicBool::new(false));
         let metrics = Metrics::new(Arc::clone(&shards), services.clone(), Arc::clone(&control))?;
@@ -184,6 +184,7 @@ impl Node {
             result = internal => result?,
             () = reload::watch(&self.settings, sources) => {}
             () = reload_on_hangup(&self.settings, sources) => {}
+            () = self.broker.run() => {}
             () = async { shutdown.await; self.drain().await } => {}
         }
         self.end().await
@@ -294,10 +295,11 @@ fn identity(config: &Config) -> Identity {
 async fn broker(
     config: &Config,
     identity: &Identity,
-    channels: Arc<Channels>,
+    inboxes: Vec<Arc<dyn Inbox>>,
 ) -> anyhow::Result<Broker> {
     let options = &config.broker;
     if !options.enabled || options.r#type == BrokerType::Memory {
+        let channels = Arc::new(Channels::new(inboxes));
         return Ok(Broker::Memory(Memory::new(channels)));
     }
     let nats = NatsOptions {
@@ -308,6 +310,7 @@ async fn broker(
         node_id: identity.id.clone(),
         tls: None,
     };
+    let channels = Arc::new(Channels::new(inboxes));
     Ok(Broker::Nats(NatsCore::connect(nats, channels).await?))
 }
 

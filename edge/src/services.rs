@@ -1,12 +1,11 @@
-//! What a command may wait for: token verification, the broker.
+//! What a command may wait for: token verification, the broker, the other nodes.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tidewire_protocol::Publication;
-
-use crate::broker::{Broker, ShardId, WhenFull};
+use crate::broker::{Broker, ShardId};
 use crate::config::Settings;
+use crate::control::Control;
 use crate::session::{Answer, Request};
 
 /// Everything of the node that shards, API handlers and sessions share. Cheap to clone.
@@ -16,6 +15,8 @@ pub struct Services {
     pub settings: Arc<Settings>,
     /// The configured broker.
     pub broker: Arc<Broker>,
+    /// The way to all nodes, this one included.
+    pub control: Arc<Control>,
 }
 
 impl Services {
@@ -23,81 +24,72 @@ impl Services {
     ///
     /// # Errors
     /// The request, for [`Services::answer`].
-    #[expect(clippy::boxed_local, reason = "it is given back as it came")]
     pub fn answer_now(
         &self,
         request: Box<Request>,
         shard: ShardId,
     ) -> Result<Answer, Box<Request>> {
-        match *request {
-            Request::Verify { token } => Ok(self.verify(&token)),
-            Request::Attach { channel } => match self.broker.attach_now(&channel, shard) {
-                Some(position) => Ok(Answer::Attached(Ok(position))),
-                None => Err(Box::new(Request::Attach { channel })),
-            },
-            Request::Publish {
-                channel,
-                publication,
-            } => match self.broker.publish_now(&channel, publication) {
-                Ok(result) => Ok(Answer::Published(result)),
-                Err(publication) => Err(Box::new(Request::Publish {
-                    channel,
-                    publication,
-                })),
-            },
-        }
-    }
-
-    /// Answers a request, waiting if it must.
-    pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
-        match *request {
-            Request::Verify { token } => self.verify(&token),
-            Request::Attach { channel } => {
-                Answer::Attached(self.broker.attach(&channel, shard).await)
+        let answer = match &*request {
+            Request::Verify { token } => Some(self.verify(token)),
+            Request::VerifySubscription { token } => Some(self.verify_subscription(token)),
+            Request::Attach { channel, options } => {
+                let attached = self.broker.attach_now(channel, shard, options);
+                attached.map(Answer::Attached)
             }
             Request::Publish {
                 channel,
                 publication,
-            } => Answer::Published(
-                self.broker
-                    .publish(&channel, *publication, WhenFull::Refuse)
-                    .await,
-            ),
+                options,
+            } => {
+                let published = self.broker.publish_now(channel, publication, options);
+                published.map(Answer::Published)
+            }
+            Request::History { .. } | Request::Presence { .. } => None,
+        };
+        answer.ok_or(request)
+    }
+
+    /// Answers a request, waiting if it must.
+    #[expect(clippy::boxed_local, reason = "requests travel in a box")]
+    pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
+        match *request {
+            Request::Verify { token } => self.verify(&token),
+            Request::VerifySubscription { token } => self.verify_subscription(&token),
+            Request::Attach { channel, options } => {
+                Answer::Attached(self.broker.attach(&channel, shard, &options).await)
+            }
+            Request::Publish {
+                channel,
+                publication,
+                options,
+            } => Answer::Published(self.broker.publish(&channel, *publication, &options).await),
+            Request::History {
+                channel,
+                filter,
+                options,
+            } => Answer::History(self.broker.history(&channel, &filter, options).await),
+            Request::Presence { channel } => Answer::Presence(self.control.presence(&channel).await),
         }
     }
 
-    /// Publishes for a backend.
-    ///
-    /// # Errors
-    /// See [`crate::broker::BrokerError`].
-    pub async fn publish(
-        &self,
-        channel: &str,
-        publication: Publication,
-    ) -> Result<crate::broker::Position, crate::broker::BrokerError> {
-        self.broker
-            .publish(channel, publication, WhenFull::Wait)
-            .await
+    fn verify(&self, token: &str) -> Answer {
+        let live = self.settings.live();
+        Answer::Verified(live.verifier.verify_connect(token, now()).map(Box::new))
     }
 
-    fn verify(&self, token: &str) -> Answer {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
-        Answer::Verified(
-            self.settings
-                .live()
-                .verifier
-                .verify_connect(token, now)
-                .map(Box::new),
-        )
+    fn verify_subscription(&self, token: &str) -> Answer {
+        let live = self.settings.live();
+        Answer::VerifiedSubscription(live.verifier.verify_subscribe(token, now()).map(Box::new))
     }
+}
+
+/// Seconds since the Unix epoch, with their fraction.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Seconds since the Unix epoch.
 #[must_use]
 pub fn unix_time() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

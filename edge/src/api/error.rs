@@ -16,6 +16,14 @@ pub enum ApiError {
     Internal,
     /// 102: the channel's namespace is not configured.
     UnknownChannel,
+    /// 104: no such method.
+    NotFound,
+    /// 108: the namespace does not have the feature.
+    NotAvailable,
+    /// 112: the position belongs to another epoch.
+    UnrecoverablePosition,
+    /// The result holds what JSON cannot carry; not an API error but HTTP 500.
+    Unwritable,
     /// 107: a required field is missing, or a value is not acceptable.
     BadRequest,
 }
@@ -34,7 +42,10 @@ impl ApiError {
     #[must_use]
     pub fn body(self) -> ErrorBody {
         let (code, message) = match self {
-            Self::Internal => (100, "internal server error"),
+            Self::Internal | Self::Unwritable => (100, "internal server error"),
+            Self::NotFound => (104, "not found"),
+            Self::NotAvailable => (108, "not available"),
+            Self::UnrecoverablePosition => (112, "unrecoverable position"),
             Self::UnknownChannel => (102, "unknown channel"),
             Self::BadRequest | Self::BadBody => (107, "bad request"),
         };
@@ -45,9 +56,10 @@ impl ApiError {
     #[must_use]
     pub fn status(self) -> StatusCode {
         match self {
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::UnknownChannel => StatusCode::NOT_FOUND,
-            Self::BadRequest | Self::BadBody => StatusCode::BAD_REQUEST,
+            Self::Internal | Self::Unwritable => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UnknownChannel | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BadRequest | Self::BadBody | Self::NotAvailable => StatusCode::BAD_REQUEST,
+            Self::UnrecoverablePosition => StatusCode::RANGE_NOT_SATISFIABLE,
         }
     }
 }
@@ -60,8 +72,16 @@ impl From<BadBody> for ApiError {
 
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
-        tracing::debug!(%error, "a publication of the API was not accepted");
-        Self::Internal
+        tracing::debug!(%error, "the broker refused an API call");
+        match error {
+            BrokerError::UnknownEpoch => Self::UnrecoverablePosition,
+            BrokerError::Full
+            | BrokerError::Disconnected
+            | BrokerError::BadChannel
+            | BrokerError::TooLarge
+            | BrokerError::NoHistory
+            | BrokerError::BadFilter => Self::Internal,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod error;
 mod fields;
 mod methods;
+mod raw;
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ use crate::control::Control;
 use crate::services::Services;
 
 pub use error::ApiError;
-use fields::Fields;
+use fields::{BadBody, Fields};
 
 /// The largest request body, in bytes.
 const BODY_MAX: usize = 64 * 1024 * 1024;
@@ -93,7 +94,7 @@ fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 
 /// One call: path, verb, key, body, method, in this order.
 async fn handle(State(api): State<Api>, Path(method): Path<String>, request: Request) -> Response {
-    if !methods::exists(&method) {
+    if method != "batch" && !methods::exists(&method) {
         return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
     }
     if request.method() != Method::POST {
@@ -114,13 +115,22 @@ async fn handle(State(api): State<Api>, Path(method): Path<String>, request: Req
             return (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response();
         }
     };
-    let result = match Fields::parse(&body) {
-        Ok(fields) => methods::call(&api, &method, fields).await,
-        Err(bad) => Err(bad.into()),
+    let fields = match Fields::parse(&body) {
+        Ok(fields) => fields,
+        Err(BadBody) => return (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
     };
-    match result {
+    if method == "batch" {
+        return match methods::batch(&api, fields).await {
+            Ok(replies) => json(StatusCode::OK, &replies),
+            Err(BadBody) => (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
+        };
+    }
+    match methods::call(&api, &method, fields).await {
         Ok(result) => json(StatusCode::OK, &Envelope::Result(result)),
         Err(ApiError::BadBody) => (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
+        Err(ApiError::Unwritable) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
+        }
         Err(error) if transport => json(error.status(), &error.body()),
         Err(error) => json(StatusCode::OK, &Envelope::Error(error.body())),
     }

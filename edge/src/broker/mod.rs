@@ -15,6 +15,8 @@ mod memory;
 mod nats;
 mod stream;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tidewire_protocol::{ClientInfo, Publication};
 
@@ -129,18 +131,18 @@ impl Broker {
     }
 
     /// Tells the subscribers that a client joined. Best effort, never waits.
-    pub fn publish_join(&self, channel: &str, info: ClientInfo) {
-        self.publish_event(channel, memory::event(info, true));
+    pub fn publish_join(&self, channel: &str, who: Arc<ClientInfo>) {
+        self.publish_event(channel, &Event::Join(who));
     }
 
     /// Tells the subscribers that a client left. Best effort, never waits.
-    pub fn publish_leave(&self, channel: &str, info: ClientInfo) {
-        self.publish_event(channel, memory::event(info, false));
+    pub fn publish_leave(&self, channel: &str, who: Arc<ClientInfo>) {
+        self.publish_event(channel, &Event::Leave(who));
     }
 
-    fn publish_event(&self, channel: &str, event: Event) {
+    fn publish_event(&self, channel: &str, event: &Event) {
         match self {
-            Self::Memory(broker) => broker.publish_event(channel, &event),
+            Self::Memory(broker) => broker.publish_event(channel, event),
             Self::Nats(broker) => broker.publish_event(channel, event),
         }
     }
@@ -157,7 +159,7 @@ impl Broker {
     ) -> Result<Attached, BrokerError> {
         match self {
             Self::Memory(broker) => broker.attach(channel, shard, options),
-            Self::Nats(_) if options.stream.is_some() => Err(BrokerError::NoHistory),
+            Self::Nats(_) if options.positioned => Err(BrokerError::NoHistory),
             Self::Nats(broker) => {
                 let position = broker.attach(channel, shard).await?;
                 Ok(Attached {

@@ -97,6 +97,8 @@ pub struct Attached {
 pub struct AttachOptions {
     /// The channel has a stream.
     pub stream: Option<StreamOptions>,
+    /// The subscriber relies on the position.
+    pub positioned: bool,
     /// Also read this of it.
     pub read: Option<HistoryFilter>,
 }

@@ -13,12 +13,13 @@ use tidewire_config::{ChannelOptions, Config, DataFormat, Namespace, Namespaces,
 use tidewire_protocol::raw;
 
 use crate::auth::{TokenSettings, Verifier};
+use crate::broker::StreamOptions;
 
 /// The configuration of this node.
 #[derive(Debug)]
 pub struct Settings {
     /// As loaded at start; its live options are stale after a reload.
-    pub boot: Config,
+    pub boot: Arc<Config>,
     /// Hash of the explicitly set boot options, as the operator computes it.
     pub boot_hash: String,
     /// The current live options.
@@ -31,8 +32,8 @@ impl Settings {
     /// # Errors
     /// See [`Live::new`].
     pub fn new(loaded: Loaded) -> Result<Self, regex::Error> {
-        let boot = loaded.config.clone();
-        let live = Live::new(loaded.config, loaded.live_hash)?;
+        let boot = Arc::new(loaded.config.clone());
+        let live = Live::new(loaded.config, Arc::clone(&boot), loaded.live_hash)?;
         Ok(Self {
             boot,
             boot_hash: loaded.boot_hash,
@@ -52,6 +53,8 @@ impl Settings {
 pub struct Live {
     /// Only the live options of it may be read.
     pub config: Config,
+    /// The configuration that this process started with, for everything else.
+    pub boot: Arc<Config>,
     /// Hash of the explicitly set live options, as the operator computes it.
     pub hash: String,
     /// Checks connection tokens.
@@ -64,11 +67,12 @@ impl Live {
     ///
     /// # Errors
     /// A `channel_regex` does not compile; `Config::check` finds that first.
-    pub fn new(config: Config, hash: String) -> Result<Self, regex::Error> {
+    pub fn new(config: Config, boot: Arc<Config>, hash: String) -> Result<Self, regex::Error> {
         let verifier = Verifier::new(&TokenSettings::from(&config.client.token));
         let namespaces = Namespaces::new(&config)?;
         Ok(Self {
             config,
+            boot,
             hash,
             verifier,
             namespaces,
@@ -86,6 +90,17 @@ impl Live {
     pub fn accepts_name(&self, namespace: &Namespace, channel: &str) -> bool {
         self.namespaces.accepts_name(namespace, channel)
     }
+}
+
+/// How a channel's stream is kept, if it is.
+#[must_use]
+pub fn stream(options: &ChannelOptions) -> Option<StreamOptions> {
+    let (size, ttl) = (options.history_size as usize, options.history_ttl.get());
+    (size > 0 && !ttl.is_zero()).then(|| StreamOptions {
+        size,
+        ttl,
+        meta_ttl: options.history_meta_ttl.get(),
+    })
 }
 
 /// Whether `data` may be published with these options (`publication_data_format`).

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use nats::NatsControl;
 pub use pattern::{Pattern, PatternError};
 
+use tidewire_protocol::ClientInfo;
+
 use crate::broker::NatsLink;
 
 /// What can be asked.
@@ -29,6 +31,11 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pattern: Option<Pattern>,
     },
+    /// The clients in a channel: [`Answer::Presence`].
+    Presence {
+        /// Its full name.
+        channel: String,
+    },
 }
 
 /// What one node answered.
@@ -39,6 +46,8 @@ pub enum Answer {
     Info(NodeInfo),
     /// To [`Question::Channels`]: subscribed clients by channel.
     Channels(BTreeMap<String, u32>),
+    /// To [`Question::Presence`]: clients by id.
+    Presence(BTreeMap<String, ClientInfo>),
     /// The node cannot answer; the reason is for the log.
     Failed(String),
 }
@@ -155,7 +164,9 @@ impl Control {
             .into_iter()
             .map(|reply| match reply.answer {
                 Answer::Info(info) => Ok(info),
-                Answer::Channels(_) | Answer::Failed(_) => Err(unexpected(reply.node)),
+                Answer::Channels(_) | Answer::Presence(_) | Answer::Failed(_) => {
+                    Err(unexpected(reply.node))
+                }
             })
             .collect()
     }
@@ -179,6 +190,22 @@ impl Control {
                 let sum: &mut u32 = all.entry(channel).or_default();
                 *sum = sum.saturating_add(clients);
             }
+        }
+        Ok(all)
+    }
+
+    /// The clients in a channel on all nodes, by id.
+    ///
+    /// # Errors
+    /// As [`Control::ask`].
+    pub async fn presence(&self, channel: &str) -> Result<BTreeMap<String, ClientInfo>, ControlError> {
+        let channel = channel.to_owned();
+        let mut all = BTreeMap::new();
+        for reply in self.ask(Question::Presence { channel }).await? {
+            let Answer::Presence(clients) = reply.answer else {
+                return Err(unexpected(reply.node));
+            };
+            all.extend(clients);
         }
         Ok(all)
     }
@@ -230,7 +257,7 @@ async fn answer_in_time(answerer: &dyn Answerer, question: Question) -> Answer {
 fn reply(node: String, answer: Answer) -> Result<NodeReply, ControlError> {
     match answer {
         Answer::Failed(reason) => Err(ControlError::Failed { node, reason }),
-        answer @ (Answer::Info(_) | Answer::Channels(_)) => Ok(NodeReply { node, answer }),
+        answer @ (Answer::Info(_) | Answer::Channels(_) | Answer::Presence(_)) => Ok(NodeReply { node, answer }),
     }
 }
 

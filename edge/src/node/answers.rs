@@ -104,6 +104,15 @@ impl Answerer for Answers {
                     }
                     Answer::Channels(all)
                 }
+                Question::Presence { channel } => {
+                    let mut all = BTreeMap::new();
+                    for told in self.ask(Ask::Presence(channel.into())).await {
+                        if let Told::Presence(clients) = told {
+                            all.extend(clients.into_iter().map(|it| (it.client.clone(), it)));
+                        }
+                    }
+                    Answer::Presence(all)
+                }
             }
         }
         .boxed()

@@ -5,17 +5,24 @@
 //! it without sockets and without a runtime.
 
 mod commands;
+mod grant;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use tidewire_config::Config;
-use tidewire_protocol::{DisconnectReason, Publication, Reply};
+use std::collections::BTreeMap;
 
-use crate::auth::{ConnectClaims, TokenError};
-use crate::broker::{BrokerError, Position};
+use tidewire_protocol::{ClientInfo, DisconnectReason, Publication, Reply};
+
+use crate::auth::{ConnectClaims, SubscribeClaims, TokenError};
+use crate::broker::{
+    AttachOptions, Attached, BrokerError, HistoryFilter, HistoryPage, Outcome, PublishOptions,
+    StreamOptions,
+};
 use crate::config::Live;
+use crate::control::ControlError;
 
+pub use grant::Grant;
 pub use state::Session;
 
 /// Something a session must wait for.
@@ -26,10 +33,17 @@ pub enum Request {
         /// The JWT.
         token: String,
     },
-    /// Make a channel's publications reach this client's shard.
+    /// Verify a subscription token.
+    VerifySubscription {
+        /// The JWT.
+        token: String,
+    },
+    /// Make a channel's events reach this client's shard.
     Attach {
         /// The channel's full name.
         channel: Box<str>,
+        /// Its stream, and what to read of it.
+        options: AttachOptions,
     },
     /// Publish for the client.
     Publish {
@@ -37,18 +51,40 @@ pub enum Request {
         channel: Box<str>,
         /// What to publish.
         publication: Box<Publication>,
+        /// How.
+        options: Box<PublishOptions>,
+    },
+    /// Read a channel's stream.
+    History {
+        /// The channel's full name.
+        channel: Box<str>,
+        /// What to read.
+        filter: HistoryFilter,
+        /// How the stream is kept.
+        options: StreamOptions,
+    },
+    /// Who is in a channel, on all nodes.
+    Presence {
+        /// The channel's full name.
+        channel: Box<str>,
     },
 }
 
 /// The answer to a [`Request`], in the same order.
 #[derive(Debug)]
 pub enum Answer {
-    /// The token's claims.
+    /// A connection token's claims.
     Verified(Result<Box<ConnectClaims>, TokenError>),
-    /// The stream's position at the moment of the attach.
-    Attached(Result<Position, BrokerError>),
+    /// A subscription token's claims.
+    VerifiedSubscription(Result<Box<SubscribeClaims>, TokenError>),
+    /// The stream's position at the moment of the attach, and what was read.
+    Attached(Result<Attached, BrokerError>),
     /// The publication's position.
-    Published(Result<Position, BrokerError>),
+    Published(Result<Outcome, BrokerError>),
+    /// Part of the stream.
+    History(Result<HistoryPage, BrokerError>),
+    /// Clients by id.
+    Presence(Result<BTreeMap<String, ClientInfo>, ControlError>),
 }
 
 /// What a command led to.
@@ -75,12 +111,19 @@ pub enum Subscribed {
     Yes,
 }
 
+/// How a subscription goes on.
+#[derive(Debug)]
+pub enum Settle {
+    /// The opening subscription is live; its reply is queued.
+    Live(Grant),
+    /// The subscription is over, or never came about.
+    Ended,
+}
+
 /// What a session needs from its shard.
 pub trait Ctx {
-    /// The live configuration: one snapshot for the whole command.
+    /// The configuration: one snapshot for the whole command.
     fn live(&self) -> &Live;
-    /// The configuration that this process started with.
-    fn boot(&self) -> &Config;
     /// Seconds since the Unix epoch.
     fn unix_time(&self) -> u64;
     /// Queues a reply.
@@ -93,8 +136,10 @@ pub trait Ctx {
     fn subscribed(&self, channel: &str) -> Subscribed;
     /// Subscriptions of this client, opening ones included.
     fn subscriptions(&self) -> usize;
+    /// What a live subscription was granted.
+    fn grant(&mut self, channel: &str) -> Option<&mut Grant>;
     /// Registers an opening subscription.
     fn open(&mut self, channel: &str);
-    /// Settles an opening subscription: live after its reply is queued, or given up; or ends a live one.
-    fn settle(&mut self, channel: &str, to: Subscribed);
+    /// Settles an opening subscription, or ends a live one.
+    fn settle(&mut self, channel: &str, to: Settle);
 }

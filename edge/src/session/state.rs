@@ -6,7 +6,7 @@ use tidewire_protocol::{
 };
 use uuid::Uuid;
 
-use super::commands::{connect, publish, refresh, subscribe, unsubscribe};
+use super::commands::{connect, history, presence, publish, refresh, sub_refresh, subscribe, unsubscribe};
 use super::{Answer, Ctx, Step};
 
 /// A client's session.
@@ -30,30 +30,28 @@ pub(super) enum Phase {
 }
 
 /// Who an authenticated client is.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
     pub(super) user: Box<str>,
     /// `conn_info`: raw JSON, or empty.
     pub(super) info: Bytes,
+    /// The channels that its token subscribed it to, sorted.
+    pub(super) token_channels: Box<[String]>,
 }
 
 /// A command between its request and its answer.
 #[derive(Debug)]
 pub(super) enum Pending {
-    Connect {
-        id: u32,
-    },
-    Refresh {
-        id: u32,
-    },
-    Subscribe {
-        id: u32,
-        channel: Box<str>,
-        recovering: bool,
-    },
-    Publish {
-        id: u32,
-    },
+    Connect(connect::Verifying),
+    ServerSide(connect::Subscribing),
+    Refresh { id: u32 },
+    SubscribeToken(subscribe::Verifying),
+    Subscribe(subscribe::Attaching),
+    SubRefresh(sub_refresh::Verifying),
+    Publish { id: u32 },
+    History { id: u32 },
+    Presence { id: u32 },
+    PresenceStats { id: u32 },
 }
 
 impl Default for Session {
@@ -96,21 +94,19 @@ impl Session {
         let (id, request) = command.into_request();
         match (&self.phase, request) {
             (Phase::New, Wire::Connect(request)) => connect::handle(self, id, request, ctx),
-            (Phase::New | Phase::Closed, _) | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => {
-                bad_request()
-            }
+            (Phase::New | Phase::Closed, _)
+            | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => bad_request(),
             (_, Wire::Subscribe(request)) => subscribe::handle(self, id, request, ctx),
             (_, Wire::Unsubscribe(request)) => unsubscribe::handle(id, &request, ctx),
             (_, Wire::Publish(request)) => publish::handle(self, id, request, ctx),
             (_, Wire::Refresh(request)) => refresh::handle(self, id, request),
-            (
-                _,
-                Wire::Presence(_)
-                | Wire::PresenceStats(_)
-                | Wire::History(_)
-                | Wire::Rpc(_)
-                | Wire::SubRefresh(_),
-            ) => refuse(id, ErrorCode::NotAvailable, ctx),
+            (_, Wire::SubRefresh(request)) => sub_refresh::handle(self, id, request, ctx),
+            (_, Wire::History(request)) => history::handle(self, id, request, ctx),
+            (_, Wire::Presence(request)) => presence::handle(self, id, request.channel, ctx),
+            (_, Wire::PresenceStats(request)) => {
+                presence::handle_stats(self, id, request.channel, ctx)
+            }
+            (_, Wire::Rpc(_)) => refuse(id, ErrorCode::NotAvailable, ctx),
             (_, Wire::Send(_)) => Step::Close(DisconnectCode::NotAvailable.into()),
         }
     }
@@ -121,22 +117,33 @@ impl Session {
             return Step::Idle;
         };
         match (*pending, answer) {
-            (Pending::Connect { id }, Answer::Verified(claims)) => {
-                connect::verified(self, id, claims, ctx)
+            (Pending::Connect(connect), Answer::Verified(claims)) => {
+                connect.verified(self, claims, ctx)
+            }
+            (Pending::ServerSide(connect), Answer::Attached(attached)) => {
+                connect.attached(self, attached, ctx)
             }
             (Pending::Refresh { id }, Answer::Verified(claims)) => {
                 refresh::verified(self, id, claims, ctx)
             }
-            (
-                Pending::Subscribe {
-                    id,
-                    channel,
-                    recovering,
-                },
-                Answer::Attached(position),
-            ) => subscribe::attached(id, &channel, recovering, position, ctx),
-            (Pending::Publish { id }, Answer::Published(position)) => {
-                publish::published(id, position, ctx)
+            (Pending::SubscribeToken(subscribe), Answer::VerifiedSubscription(claims)) => {
+                subscribe.verified(self, claims, ctx)
+            }
+            (Pending::Subscribe(subscribe), Answer::Attached(attached)) => {
+                subscribe.attached(self, attached, ctx)
+            }
+            (Pending::SubRefresh(refresh), Answer::VerifiedSubscription(claims)) => {
+                refresh.verified(self, claims, ctx)
+            }
+            (Pending::Publish { id }, Answer::Published(outcome)) => {
+                publish::published(id, outcome, ctx)
+            }
+            (Pending::History { id }, Answer::History(page)) => history::read(id, page, ctx),
+            (Pending::Presence { id }, Answer::Presence(clients)) => {
+                presence::found(id, clients, ctx)
+            }
+            (Pending::PresenceStats { id }, Answer::Presence(clients)) => {
+                presence::counted(id, clients, ctx)
             }
             (pending, answer) => {
                 tracing::error!(?pending, ?answer, "an answer does not fit its command");
@@ -145,16 +152,22 @@ impl Session {
         }
     }
 
-    /// The client as others see it.
+    /// The client as others see it, without `chan_info`.
     pub(super) fn client_info(&self) -> ClientInfo {
-        let (user, conn_info) = match &self.phase {
-            Phase::Ready(identity) => (identity.user.to_string(), identity.info.clone()),
-            Phase::New | Phase::Closed => (String::new(), Bytes::new()),
-        };
+        match &self.phase {
+            Phase::Ready(identity) => identity.client_info(self.client),
+            Phase::New | Phase::Closed => ClientInfo::default(),
+        }
+    }
+}
+
+impl Identity {
+    /// The client of this id as others see it, without `chan_info`.
+    pub(super) fn client_info(&self, client: Uuid) -> ClientInfo {
         ClientInfo {
-            user,
-            client: self.client.to_string(),
-            conn_info,
+            user: self.user.to_string(),
+            client: client.to_string(),
+            conn_info: self.info.clone(),
             ..ClientInfo::default()
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use tidewire_protocol::ClientInfo;
+
 /// A question to one shard.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -10,6 +12,8 @@ pub enum Ask {
     Users,
     /// The channels with a subscriber on the shard.
     Channels,
+    /// The clients of a channel.
+    Presence(Arc<str>),
 }
 
 /// The answer to an [`Ask`].
@@ -19,4 +23,6 @@ pub enum Told {
     Users(HashSet<Box<str>>),
     /// Channel name and number of subscriptions.
     Channels(Vec<(Arc<str>, u32)>),
+    /// The clients of the channel that take part in its presence.
+    Presence(Vec<ClientInfo>),
 }

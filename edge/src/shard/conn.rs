@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::session::Session;
+use crate::session::{Grant, Session};
 use crate::transport::Variant;
 use crate::transport::websocket::frame::Decoder;
 
-use super::hub::ChannelId;
+use super::hub::{ChannelId, DeltaState, Kind, Place};
 use super::outbox::Outbox;
 use super::stream::Stream;
 use super::wheel::Tick;
@@ -96,11 +96,13 @@ impl Backlog {
 pub(super) type Subscriptions = Vec<Subscription>;
 
 /// One subscription.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Subscription {
     pub(super) channel: ChannelId,
-    /// Its place among the channel's members; `None` while it is opening.
-    pub(super) place: Option<u32>,
+    pub(super) kind: Kind,
+    pub(super) place: Place,
+    /// What it was granted, unless that is only publications.
+    pub(super) grant: Option<Box<Grant>>,
 }
 
 /// A connection's deadlines, in wheel ticks; [`NEVER`] = not set.
@@ -113,10 +115,39 @@ pub(super) struct Deadlines {
     pub(super) pong: Tick,
     /// Not authenticated by then, or expired by then.
     pub(super) end: Tick,
+    /// Expiring subscriptions are looked at then.
+    pub(super) check: Tick,
 }
 
 impl Deadlines {
     pub(super) fn next(&self) -> Tick {
-        self.ping.min(self.pong).min(self.end)
+        self.ping.min(self.pong).min(self.end).min(self.check)
+    }
+}
+
+impl Conn {
+    pub(super) fn subscription(&self, channel: ChannelId) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|it| it.channel == channel)
+    }
+
+    pub(super) fn subscription_mut(&mut self, channel: ChannelId) -> Option<&mut Subscription> {
+        self.subscriptions.iter_mut().find(|it| it.channel == channel)
+    }
+
+    /// Adds an opening subscription. Most clients have one: no room for more is taken in advance.
+    pub(super) fn open(&mut self, channel: ChannelId) {
+        if self.subscriptions.is_empty() {
+            self.subscriptions.reserve_exact(1);
+        }
+        self.subscriptions.push(Subscription {
+            channel,
+            kind: Kind {
+                variant: self.variant,
+                delta: DeltaState::Off,
+                joins: false,
+            },
+            place: Place::Opening,
+            grant: None,
+        });
     }
 }

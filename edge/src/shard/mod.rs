@@ -19,6 +19,7 @@ pub mod wheel;
 
 mod conn;
 mod driver;
+mod fanout;
 mod input;
 mod output;
 mod timers;
@@ -289,6 +290,7 @@ impl State {
                 ping: NEVER,
                 pong: NEVER,
                 end: NEVER,
+                check: NEVER,
             },
             backlog,
             dirty: false,

@@ -14,7 +14,6 @@ use super::outbox::Frame;
 use super::stream::Stream;
 use super::turn::Turn;
 use super::{ConnKey, Shard, State};
-use crate::broker::Delivery;
 use crate::transport::Variant;
 use crate::transport::websocket::frame as websocket;
 
@@ -33,60 +32,6 @@ enum Written {
 }
 
 impl Turn<'_> {
-    /// Queues a publication to every subscriber of its channel.
-    pub(super) fn deliver(&mut self, delivery: &Delivery) {
-        let counters = &self.shard.handle.counters;
-        counters.publications.add(1);
-        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
-        let State {
-            hub,
-            conns,
-            dirty,
-            encoded,
-            ..
-        } = &mut *self.state;
-        let mut unfit = Vec::new();
-        let mut deliveries = 0;
-        for members in hub.members(&delivery.channel) {
-            encoded.clear();
-            let variant = members.variant;
-            let publication = &delivery.published.publication;
-            if encode::publication(variant.encoding(), &delivery.channel, publication, encoded)
-                .is_err()
-            {
-                unfit.extend_from_slice(&members.connections);
-                continue;
-            }
-            let frame = Frame::new(variant.frame(encoded));
-            for &index in &members.connections {
-                let Some(conn) = conns.get_mut(index as usize) else {
-                    continue;
-                };
-                if queue(conn, index, Rc::clone(&frame), dirty) > limit {
-                    self.overflowed.push(ConnKey {
-                        index,
-                        generation: conn.generation,
-                    });
-                }
-            }
-            deliveries += members.connections.len() as u64;
-        }
-        counters.deliveries.add(deliveries);
-        for index in unfit {
-            if let Some(generation) = self
-                .state
-                .conns
-                .get(index as usize)
-                .map(|conn| conn.generation)
-            {
-                self.close(
-                    ConnKey { index, generation },
-                    &DisconnectCode::InappropriateProtocol.into(),
-                );
-            }
-        }
-    }
-
     /// Queues a reply.
     pub(super) fn reply(&mut self, key: ConnKey, reply: &Reply) {
         let Some(variant) = self.state.get(key).map(|conn| conn.variant) else {
@@ -310,7 +255,7 @@ impl Shard {
 }
 
 /// Puts a frame into a connection's outbox and the connection onto the dirty list; the bytes now queued.
-fn queue(conn: &mut Conn, index: u32, frame: Rc<Frame>, dirty: &mut Vec<ConnKey>) -> usize {
+pub(super) fn queue(conn: &mut Conn, index: u32, frame: Rc<Frame>, dirty: &mut Vec<ConnKey>) -> usize {
     if !conn.dirty && !conn.draining {
         conn.dirty = true;
         dirty.push(ConnKey {

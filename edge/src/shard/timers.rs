@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use tidewire_config::Client;
-use tidewire_protocol::DisconnectCode;
+use tidewire_protocol::{DisconnectCode, UnsubscribeCode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::conn::{NEVER, PARKED_MAX, Phase};
@@ -14,6 +14,12 @@ use super::turn::Turn;
 use super::wheel::Tick;
 use super::{ConnKey, Shard, State};
 use crate::services::unix_time;
+
+/// How often expiring subscriptions are looked at.
+const SUBSCRIPTION_CHECK: Duration = Duration::from_secs(27);
+
+/// How long an expired subscription may be refreshed.
+const EXPIRED_SUBSCRIPTION_GRACE: Duration = Duration::from_secs(25);
 
 /// The wheel's tick: a quarter of the shortest configured interval, within 10 ms and 1 s.
 pub(super) fn tick(client: &Client) -> Duration {
@@ -109,6 +115,48 @@ impl Turn<'_> {
         self.state.set_end(key, end);
     }
 
+    /// Looks at expiring subscriptions from time to time, spread over the interval.
+    pub(super) fn start_checks(&mut self, key: ConnKey) {
+        let interval = self.shard.ticks(SUBSCRIPTION_CHECK);
+        let first = rand::rng().random_range(interval.div_ceil(2)..interval.max(2));
+        let due = self.state.wheel.now().saturating_add(first);
+        if let Some(conn) = self.state.get_mut(key)
+            && conn.deadlines.check == NEVER
+        {
+            conn.deadlines.check = due;
+        }
+        self.state.arm(key);
+    }
+
+    /// Ends subscriptions whose time is over; looks again if others have one.
+    fn check_subscriptions(&mut self, key: ConnKey, now: Tick) {
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        let oldest = unix_time().saturating_sub(EXPIRED_SUBSCRIPTION_GRACE.as_secs());
+        let mut over = Vec::new();
+        let mut more = false;
+        for subscription in &conn.subscriptions {
+            let grant = subscription.grant.as_ref();
+            let Some((at, server_side)) = grant.and_then(|it| Some((it.expire_at?, it.server_side))) else {
+                continue;
+            };
+            if at < oldest {
+                over.push((subscription.channel, server_side));
+            } else {
+                more = true;
+            }
+        }
+        let again = now.saturating_add(self.shard.ticks(SUBSCRIPTION_CHECK));
+        conn.deadlines.check = if more { again } else { NEVER };
+        for (channel, server_side) in over {
+            if server_side {
+                return self.close(key, &DisconnectCode::SubscriptionExpired.into());
+            }
+            self.push_unsubscribe(key, channel, UnsubscribeCode::SubscriptionExpired);
+        }
+    }
+
     fn fire(&mut self, key: ConnKey) {
         let now = self.state.wheel.now();
         let Some(conn) = self.state.get_mut(key) else {
@@ -132,8 +180,12 @@ impl Turn<'_> {
             // Its pong may wait behind a command that we have not answered.
             conn.deadlines.pong = now.saturating_add(1);
         }
-        if conn.deadlines.ping <= now {
+        let (ping, check) = (conn.deadlines.ping <= now, conn.deadlines.check <= now);
+        if ping {
             self.ping(key, now);
+        }
+        if check {
+            self.check_subscriptions(key, now);
         }
         self.state.arm(key);
     }

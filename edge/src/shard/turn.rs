@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use tidewire_config::Config;
-use tidewire_protocol::{Command, DisconnectCode, Reply, decode};
+use tidewire_protocol::{ClientInfo, Command, DisconnectCode, Reply, decode};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Told};
 use super::conn::{NEVER, Phase, Subscription};
 use super::flush::{self, Flush};
-use super::hub::ChannelId;
+use super::hub::{ChannelId, DeltaState, Kind, Moved, Place};
 use super::{ConnKey, Next, Shard, State};
 use crate::config::Live;
 use crate::services::unix_time;
-use crate::session::{Answer, Ctx, Step, Subscribed};
+use crate::session::{Answer, Ctx, Grant, Session, Settle, Step, Subscribed};
 
 /// The state for the length of one entry point.
 pub(super) struct Turn<'a> {
@@ -162,7 +161,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn restore(&mut self, key: ConnKey, session: crate::session::Session) {
+    fn restore(&mut self, key: ConnKey, session: Session) {
         if let Some(conn) = self.state.get_mut(key) {
             conn.session = session;
         }
@@ -180,6 +179,7 @@ impl<'a> Turn<'a> {
         match ask {
             Ask::Users => Told::Users(self.state.users.keys().cloned().collect()),
             Ask::Channels => Told::Channels(self.state.hub.counts().collect()),
+            Ask::Presence(channel) => Told::Presence(self.presence(channel)),
         }
     }
 
@@ -192,45 +192,59 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Ends a subscription, live or opening.
+    /// The clients of a channel that are part of its presence.
+    fn presence(&self, channel: &str) -> Vec<ClientInfo> {
+        let hub = &self.state.hub;
+        let Some((id, channel)) = hub.id(channel).zip(hub.channel(channel)) else {
+            return Vec::new();
+        };
+        let info = |connection: u32| {
+            let conn = self.state.conns.get(connection as usize)?;
+            let grant = conn.subscription(id)?.grant.as_ref().filter(|grant| grant.presence)?;
+            grant.member.as_deref().cloned()
+        };
+        channel.connections().filter_map(info).collect()
+    }
+
+    /// Ends a subscription, live or opening, and tells others who negotiated that.
     pub(super) fn unsubscribe(&mut self, key: ConnKey, id: ChannelId) {
         let Some(conn) = self.state.get_mut(key) else {
             return;
         };
-        let Some(at) = conn
-            .subscriptions
-            .iter()
-            .position(|subscription| subscription.channel == id)
-        else {
+        let Some(at) = conn.subscriptions.iter().position(|it| it.channel == id) else {
             return;
         };
-        let Subscription { place, .. } = conn.subscriptions.swap_remove(at);
-        let variant = conn.variant;
-        let empty = match place {
-            None => self.state.hub.abandon(id),
-            Some(place) => {
-                self.shard.handle.counters.subscriptions.sub(1);
-                let (moved, empty) = self.state.hub.leave(id, variant, place);
-                if let Some(moved) = moved {
-                    let other = self.state.conns.get_mut(moved.connection as usize);
-                    let subscription = other.and_then(|other| {
-                        other.subscriptions.iter_mut().find(|it| it.channel == id)
-                    });
-                    if let Some(subscription) = subscription {
-                        subscription.place = Some(moved.place);
-                    }
-                }
-                empty
-            }
+        let Subscription {
+            kind, place, grant, ..
+        } = conn.subscriptions.swap_remove(at);
+        let broker = &self.shard.services.broker;
+        let leaves = grant.filter(|grant| grant.emit_joins).and_then(|grant| grant.member);
+        let name = self.state.hub.name(id).cloned();
+        let empty = if place == Place::Opening {
+            self.state.hub.abandon(id)
+        } else {
+            self.shard.handle.counters.subscriptions.sub(1);
+            let member = Moved {
+                connection: key.index,
+                kind,
+                place,
+            };
+            let (moved, empty) = self.state.hub.leave(id, member);
+            self.state.moved(id, moved);
+            empty
         };
-        if let Some(channel) = empty {
-            self.shard.services.broker.detach(&channel, self.shard.id);
+        if let Some((who, channel)) = leaves.zip(name) {
+            broker.publish_leave(&channel, who);
         }
-        self.shard
-            .handle
-            .counters
-            .channels
-            .set(self.state.hub.channels() as u64);
+        if let Some(channel) = empty {
+            broker.detach(&channel, self.shard.id);
+        }
+        self.count_channels();
+    }
+
+    fn count_channels(&self) {
+        let channels = &self.shard.handle.counters.channels;
+        channels.set(self.state.hub.channels() as u64);
     }
 
     /// Takes a client out of everything that others see; its socket may live on for a close handshake.
@@ -240,11 +254,7 @@ impl<'a> Turn<'a> {
         };
         let session = std::mem::take(&mut conn.session);
         conn.backlog = None;
-        let channels: Vec<ChannelId> = conn
-            .subscriptions
-            .iter()
-            .map(|subscription| subscription.channel)
-            .collect();
+        let channels: Vec<ChannelId> = conn.subscriptions.iter().map(|it| it.channel).collect();
         for channel in channels {
             self.unsubscribe(key, channel);
         }
@@ -261,6 +271,24 @@ impl<'a> Turn<'a> {
     }
 }
 
+impl State {
+    /// Notes the new places of subscriptions to one channel.
+    pub(super) fn moved(&mut self, id: ChannelId, moved: impl IntoIterator<Item = Moved>) {
+        for Moved {
+            connection,
+            kind,
+            place,
+        } in moved
+        {
+            let conn = self.conns.get_mut(connection as usize);
+            if let Some(subscription) = conn.and_then(|conn| conn.subscription_mut(id)) {
+                subscription.kind = kind;
+                subscription.place = place;
+            }
+        }
+    }
+}
+
 /// What a session sees of its shard.
 struct CommandCtx<'t, 'a> {
     turn: &'t mut Turn<'a>,
@@ -269,23 +297,47 @@ struct CommandCtx<'t, 'a> {
 }
 
 impl CommandCtx<'_, '_> {
-    fn subscription(&self, channel: &str) -> Option<Subscription> {
+    fn subscription(&self, channel: &str) -> Option<&Subscription> {
         let id = self.turn.state.hub.id(channel)?;
-        let conn = self.turn.state.get(self.key)?;
-        conn.subscriptions
-            .iter()
-            .find(|subscription| subscription.channel == id)
-            .copied()
+        self.turn.state.get(self.key)?.subscription(id)
+    }
+
+    /// Makes an opening subscription live: its reply is queued already.
+    fn join(&mut self, id: ChannelId, grant: Grant) {
+        let state = &mut *self.turn.state;
+        let Some(conn) = state.conns.get_mut(self.key.index as usize) else {
+            return;
+        };
+        let kind = Kind {
+            variant: conn.variant,
+            delta: DeltaState::Off,
+            joins: grant.push_joins,
+        };
+        let Some(subscription) = conn.subscription_mut(id) else {
+            return;
+        };
+        if subscription.place != Place::Opening {
+            return;
+        }
+        let place = state.hub.join(id, kind, self.key.index, grant.position.as_ref());
+        let joins = grant.member.clone().filter(|_| grant.emit_joins);
+        subscription.kind = kind;
+        subscription.place = place;
+        let expires = grant.expire_at.is_some();
+        subscription.grant = (!grant.is_plain()).then(|| Box::new(grant));
+        self.turn.shard.handle.counters.subscriptions.add(1);
+        if expires {
+            self.turn.start_checks(self.key);
+        }
+        if let (Some(who), Some(name)) = (joins, self.turn.state.hub.name(id)) {
+            self.turn.shard.services.broker.publish_join(name, who);
+        }
     }
 }
 
 impl Ctx for CommandCtx<'_, '_> {
     fn live(&self) -> &Live {
         &self.live
-    }
-
-    fn boot(&self) -> &Config {
-        &self.turn.shard.services.settings.boot
     }
 
     fn unix_time(&self) -> u64 {
@@ -315,55 +367,39 @@ impl Ctx for CommandCtx<'_, '_> {
     }
 
     fn subscribed(&self, channel: &str) -> Subscribed {
-        match self.subscription(channel) {
+        match self.subscription(channel).map(|it| it.place) {
             None => Subscribed::No,
-            Some(Subscription { place: None, .. }) => Subscribed::Opening,
-            Some(Subscription { place: Some(_), .. }) => Subscribed::Yes,
+            Some(Place::Opening) => Subscribed::Opening,
+            Some(Place::At(_) | Place::Late) => Subscribed::Yes,
         }
     }
 
     fn subscriptions(&self) -> usize {
-        self.turn
-            .state
-            .get(self.key)
-            .map_or(0, |conn| conn.subscriptions.len())
+        let conn = self.turn.state.get(self.key);
+        conn.map_or(0, |conn| conn.subscriptions.len())
+    }
+
+    fn grant(&mut self, channel: &str) -> Option<&mut Grant> {
+        let id = self.turn.state.hub.id(channel)?;
+        let subscription = self.turn.state.get_mut(self.key)?.subscription_mut(id)?;
+        Some(subscription.grant.get_or_insert_default())
     }
 
     fn open(&mut self, channel: &str) {
         let id = self.turn.state.hub.open(channel);
         if let Some(conn) = self.turn.state.get_mut(self.key) {
-            conn.subscriptions.push(Subscription {
-                channel: id,
-                place: None,
-            });
+            conn.open(id);
         }
-        self.turn
-            .shard
-            .handle
-            .counters
-            .channels
-            .set(self.turn.state.hub.channels() as u64);
+        self.turn.count_channels();
     }
 
-    fn settle(&mut self, channel: &str, to: Subscribed) {
+    fn settle(&mut self, channel: &str, to: Settle) {
         let Some(id) = self.turn.state.hub.id(channel) else {
             return;
         };
-        if to == Subscribed::No {
-            self.turn.unsubscribe(self.key, id);
-            return;
-        }
-        let state = &mut *self.turn.state;
-        let Some(conn) = state.conns.get_mut(self.key.index as usize) else {
-            return;
-        };
-        let opening = conn
-            .subscriptions
-            .iter_mut()
-            .find(|it| it.channel == id && it.place.is_none());
-        if let Some(subscription) = opening {
-            subscription.place = Some(state.hub.join(id, conn.variant, self.key.index));
-            self.turn.shard.handle.counters.subscriptions.add(1);
+        match to {
+            Settle::Live(grant) => self.join(id, grant),
+            Settle::Ended => self.turn.unsubscribe(self.key, id),
         }
     }
 }

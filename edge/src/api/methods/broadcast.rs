@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::publish::{Content, PublishResult, publish};
+use super::publish::{Content, PublishResult};
 use super::{Api, ApiError, Fields};
 use crate::api::error::ErrorBody;
 
@@ -24,10 +24,10 @@ pub(super) async fn call(api: &Api, mut fields: Fields) -> Result<BroadcastResul
     if channels.is_empty() {
         return Err(ApiError::BadRequest);
     }
-    let publication = Content::take(&mut fields)?.publication()?;
+    let content = Content::take(&mut fields)?;
     let mut responses = Vec::with_capacity(channels.len());
     for channel in &channels {
-        responses.push(match publish(api, channel, publication.clone()).await {
+        responses.push(match content.publish(api, channel).await {
             Ok(result) => Answer::Result(result),
             Err(error) => Answer::Error(error.body()),
         });

@@ -1,8 +1,11 @@
 //! The methods, one file each.
 
+mod batch;
 mod broadcast;
 mod channels;
+mod history;
 mod info;
+mod presence;
 mod publish;
 
 use serde::Serialize;
@@ -10,13 +13,25 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Api, ApiError, Fields};
 
-/// The methods that this edge has.
-const METHODS: [&str; 4] = ["publish", "broadcast", "channels", "info"];
+/// The methods that this edge has, without `batch`, which is of another shape.
+const METHODS: [&str; 9] = [
+    "publish",
+    "broadcast",
+    "history",
+    "history_remove",
+    "presence",
+    "presence_stats",
+    "info",
+    "rpc",
+    "channels",
+];
 
 /// Whether a method of this name exists.
 pub(super) fn exists(method: &str) -> bool {
     METHODS.contains(&method)
 }
+
+pub(super) use batch::call as batch;
 
 /// Runs a method that [`exists`].
 pub(super) async fn call(
@@ -27,10 +42,21 @@ pub(super) async fn call(
     match method {
         "publish" => raw(&publish::call(api, fields).await?),
         "broadcast" => raw(&broadcast::call(api, fields).await?),
-        "channels" => raw(&channels::call(api, fields).await?),
+        "history" => raw(&history::call(api, fields).await?),
+        "history_remove" => raw(&history::remove(api, fields).await?),
+        "presence" => raw(&presence::call(api, fields).await?),
+        "presence_stats" => raw(&presence::stats(api, fields).await?),
         "info" => raw(&info::call(api).await?),
-        _ => Err(ApiError::BadRequest),
+        "channels" => raw(&channels::call(api, fields).await?),
+        "rpc" => rpc(fields),
+        _ => Err(ApiError::NotFound),
     }
+}
+
+/// `rpc`: no method is registered (server-api.md section 5.11).
+fn rpc(mut fields: Fields) -> Result<Box<RawValue>, ApiError> {
+    let method: String = fields.take("method")?;
+    Err(if method.is_empty() { ApiError::BadRequest } else { ApiError::NotFound })
 }
 
 fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ApiError> {

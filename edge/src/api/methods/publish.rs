@@ -8,9 +8,8 @@ use serde::Serialize;
 use tidewire_protocol::Publication;
 
 use super::{Api, ApiError, Fields};
-use crate::api::fields::BadBody;
-use crate::broker::Position;
-use crate::config::accepts_data;
+use crate::broker::{Outcome, PublishOptions};
+use crate::config::{accepts_data, stream};
 
 /// Where the publication stands; empty without history.
 #[derive(Debug, Serialize)]
@@ -29,68 +28,75 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-impl From<Position> for PublishResult {
-    fn from(position: Position) -> Self {
+impl From<Outcome> for PublishResult {
+    /// A suppressed publication is a success too.
+    fn from(outcome: Outcome) -> Self {
         Self {
-            offset: position.offset,
-            epoch: position.epoch,
+            offset: outcome.position.offset,
+            epoch: outcome.position.epoch.to_string(),
         }
     }
 }
 
 pub(super) async fn call(api: &Api, mut fields: Fields) -> Result<PublishResult, ApiError> {
     let channel: String = fields.take("channel")?;
-    let content = Content::take(&mut fields)?;
-    publish(api, &channel, content.publication()?).await
+    Content::take(&mut fields)?.publish(api, &channel).await
 }
 
-/// What is published, into one channel or many.
+/// What is published and how, into one channel or many.
 pub(super) struct Content {
-    data: bytes::Bytes,
-    b64data: String,
-    tags: BTreeMap<String, String>,
+    publication: Publication,
+    skip_history: bool,
+    options: PublishOptions,
 }
 
 impl Content {
-    pub(super) fn take(fields: &mut Fields) -> Result<Self, BadBody> {
-        Ok(Self {
-            data: fields.payload("data"),
-            b64data: fields.take("b64data")?,
-            tags: fields.take("tags")?,
-        })
-    }
-
-    pub(super) fn publication(self) -> Result<Publication, ApiError> {
-        let data = if self.b64data.is_empty() {
-            self.data
+    pub(super) fn take(fields: &mut Fields) -> Result<Self, ApiError> {
+        let b64data: String = fields.take("b64data")?;
+        let plain = fields.payload("data");
+        let data = if b64data.is_empty() {
+            plain
         } else {
             STANDARD
-                .decode(self.b64data)
+                .decode(b64data)
                 .map_err(|_not_base64| ApiError::BadRequest)?
                 .into()
         };
-        Ok(Publication {
-            data,
-            tags: self.tags,
-            ..Publication::default()
+        Ok(Self {
+            publication: Publication {
+                data,
+                tags: fields.take::<BTreeMap<String, String>>("tags")?,
+                ..Publication::default()
+            },
+            skip_history: fields.take("skip_history")?,
+            options: PublishOptions {
+                idempotency_key: fields.take("idempotency_key")?,
+                delta: fields.take("delta")?,
+                version: fields.take("version")?,
+                version_epoch: fields.take("version_epoch")?,
+                ..PublishOptions::default()
+            },
         })
     }
-}
 
-pub(super) async fn publish(
-    api: &Api,
-    channel: &str,
-    publication: Publication,
-) -> Result<PublishResult, ApiError> {
-    if channel.is_empty() {
-        return Err(ApiError::BadRequest);
-    }
-    {
-        let live = api.services.settings.live();
-        let namespace = live.namespace(channel).ok_or(ApiError::UnknownChannel)?;
-        if !accepts_data(&namespace.options, &publication.data) {
+    pub(super) async fn publish(&self, api: &Api, channel: &str) -> Result<PublishResult, ApiError> {
+        if channel.is_empty() {
             return Err(ApiError::BadRequest);
         }
+        let stream = {
+            let live = api.services.settings.live();
+            let namespace = live.namespace(channel).ok_or(ApiError::UnknownChannel)?;
+            if !accepts_data(&namespace.options, &self.publication.data) {
+                return Err(ApiError::BadRequest);
+            }
+            stream(&namespace.options)
+        };
+        let options = PublishOptions {
+            stream: stream.filter(|_| !self.skip_history),
+            ..self.options.clone()
+        };
+        let publication = self.publication.clone();
+        let broker = &api.services.broker;
+        Ok(broker.publish(channel, publication, &options).await?.into())
     }
-    Ok(api.services.publish(channel, publication).await?.into())
 }

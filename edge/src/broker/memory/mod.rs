@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidewire_protocol::{ClientInfo, Publication};
+use tidewire_protocol::Publication;
 use tokio::time::Instant;
 
 use super::channels::{Locked, NoRoom};
 use super::event::{Delivery, Event, Published};
-use super::stream::{AttachOptions, Attached, HistoryFilter, HistoryPage, Outcome, Position, PublishOptions};
+use super::stream::{AttachOptions, Attached, HistoryFilter, HistoryPage, Outcome, PublishOptions};
 use super::stream::{StreamOptions, Suppressed};
 use super::{BrokerError, Channels, ShardId, WhenFull};
 
@@ -221,10 +221,4 @@ fn with_stream(
         position,
         suppressed: None,
     })
-}
-
-/// Who joined or left.
-pub(super) fn event(info: ClientInfo, joined: bool) -> Event {
-    let info = Arc::new(info);
-    if joined { Event::Join(info) } else { Event::Leave(info) }
 }

@@ -31,14 +31,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
-use tidewire_protocol::{Publication, Push};
+use tidewire_protocol::{ClientInfo, Join, Leave, Publication, Push};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use interest::{Interest, Open, Settled};
 pub use link::{NatsError, NatsLink, NatsStats};
 
-use super::{BrokerError, BrokerState, Channels, Position, ShardId};
+use super::{BrokerError, BrokerState, Channels, Event, Position, ShardId};
 
 /// How many messages of one channel may wait for the reader; more are dropped and counted.
 const QUEUE_MESSAGES_MAX: usize = 4096;
@@ -145,6 +145,29 @@ impl NatsCore {
             .await?;
         self.link.count_published();
         Ok(Position::default())
+    }
+
+    /// Sends a join or leave to all nodes. Best effort: it is lost while there is no connection.
+    pub fn publish_event(&self, channel: &str, event: &Event) {
+        let Some(subject) = self.link.subjects().channel(channel) else {
+            return;
+        };
+        let info = |who: &Arc<ClientInfo>| Some(ClientInfo::clone(who));
+        let mut push = Push {
+            channel: channel.to_owned(),
+            ..Push::default()
+        };
+        match event {
+            Event::Publication(_) => return,
+            Event::Join(who) => push.join = Some(Join { info: info(who) }),
+            Event::Leave(who) => push.leave = Some(Leave { info: info(who) }),
+        }
+        let link = self.link.clone();
+        tokio::spawn(async move {
+            if let Err(error) = link.publish(subject, Bytes::from(push.encode_to_vec())).await {
+                tracing::debug!(%error, "a join or leave was not sent");
+            }
+        });
     }
 
     /// Makes the channel's publications reach the shard's inbox. Returns when the server knows.

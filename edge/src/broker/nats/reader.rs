@@ -10,12 +10,12 @@ use async_nats::{Message, Subscriber};
 use futures::StreamExt as _;
 use futures::stream::{Abortable, SelectAll};
 use prost::Message as _;
-use tidewire_protocol::{Publication, Push};
+use tidewire_protocol::{ClientInfo, Publication, Push};
 use tokio::sync::mpsc;
 
 use super::link::NatsLink;
 use crate::broker::channels::NoRoom;
-use crate::broker::{Channels, Published};
+use crate::broker::{Channels, Event, Published};
 
 /// One channel's subscription. It yields nothing any more from the moment it is aborted, and unsubscribes then.
 pub(super) type Feed = Abortable<Subscriber>;
@@ -65,19 +65,36 @@ impl Reader {
             stats.decode_errors.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let Some(publication) = push.r#pub else {
+        let Some(event) = event(push) else {
             return;
         };
-        let published = Arc::new(Published {
-            prev: 0,
-            publication: for_clients(publication),
-        });
-        while let Err(NoRoom(shard)) = self.channels.deliver(channel, &published) {
+        while let Err(NoRoom(shard)) = self.channels.deliver(channel, &event) {
             tokio::select! {
                 () = self.channels.room(shard) => {}
                 Some(feed) = self.taken.recv() => self.feeds.push(feed),
             }
         }
+    }
+}
+
+/// What a push between nodes means; `None` for what this version does not know.
+fn event(push: Push) -> Option<Event> {
+    let who = |info: Option<ClientInfo>| Arc::new(info.unwrap_or_default());
+    match push {
+        Push {
+            r#pub: Some(publication),
+            ..
+        } => Some(Event::Publication(Arc::new(Published {
+            publication: for_clients(publication),
+            ..Published::default()
+        }))),
+        Push {
+            join: Some(join), ..
+        } => Some(Event::Join(who(join.info))),
+        Push {
+            leave: Some(leave), ..
+        } => Some(Event::Leave(who(leave.info))),
+        _ => None,
     }
 }
 

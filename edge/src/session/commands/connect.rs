@@ -1,15 +1,42 @@
-//! `connect`: who the client is (channels-and-auth, section 10).
+//! `connect`: who the client is (channels-and-auth, section 10), and what the server subscribes it to.
 
-use bytes::Bytes;
-use tidewire_protocol::{ConnectRequest, ConnectResult, DisconnectCode, Error, ErrorCode, Reply};
+use std::collections::{BTreeMap, VecDeque};
 
+use tidewire_protocol::{
+    ConnectRequest, ConnectResult, DisconnectCode, Error, ErrorCode, Reply, SubscribeRequest,
+    SubscribeResult,
+};
+
+use super::options;
+use super::subscribe::rights;
 use crate::VERSION;
-use crate::auth::{ConnectClaims, TokenError};
+use crate::auth::{ConnectClaims, SubscriptionOptions, TokenError};
+use crate::broker::{Attached, BrokerError};
+use crate::session::grant::{Grant, Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Identity, Pending, Phase};
-use crate::session::{Ctx, Request, Session, Step};
+use crate::session::{Ctx, Request, Session, Settle, Step};
 
 /// An expiring connection ends after at most a year, whatever its token says.
 const LIFETIME_MAX_SECS: u64 = 365 * 24 * 3600;
+
+/// A connect whose token is being verified.
+#[derive(Debug)]
+pub(in crate::session) struct Verifying {
+    id: u32,
+    /// Positions to recover server-side subscriptions from, and channels that the client wants.
+    subs: BTreeMap<String, SubscribeRequest>,
+}
+
+/// An accepted connect whose server-side subscriptions are made one after the other.
+#[derive(Debug)]
+pub(in crate::session) struct Subscribing {
+    id: u32,
+    identity: Identity,
+    expire_at: Option<u64>,
+    todo: VecDeque<(String, Plan)>,
+    done: BTreeMap<String, SubscribeResult>,
+    grants: Vec<(String, Grant)>,
+}
 
 pub(in crate::session) fn handle(
     session: &mut Session,
@@ -19,98 +46,251 @@ pub(in crate::session) fn handle(
 ) -> Step {
     session.phase = Phase::Closed;
     if !request.token.is_empty() {
-        session.pending = Some(Box::new(Pending::Connect { id }));
+        let verifying = Verifying {
+            id,
+            subs: request.subs,
+        };
+        session.pending = Some(Box::new(Pending::Connect(verifying)));
         return Step::Call(Box::new(Request::Verify {
             token: request.token,
         }));
     }
     let client = &ctx.live().config.client;
-    if client.insecure || client.allow_anonymous_connect_without_token {
-        return accept(
-            session,
-            id,
-            Identity {
-                user: "".into(),
-                info: Bytes::new(),
-            },
-            None,
-            ctx,
-        );
+    if !client.insecure && !client.allow_anonymous_connect_without_token {
+        return Step::Close(DisconnectCode::BadRequest.into());
     }
-    Step::Close(DisconnectCode::BadRequest.into())
-}
-
-pub(in crate::session) fn verified(
-    session: &mut Session,
-    id: u32,
-    claims: Result<Box<ConnectClaims>, TokenError>,
-    ctx: &mut impl Ctx,
-) -> Step {
-    let claims = match claims {
-        Ok(claims) => claims,
-        Err(TokenError::Expired) => return fail(id, ErrorCode::TokenExpired, ctx),
-        Err(TokenError::Invalid(reason)) => {
-            tracing::info!(client = %session.client, %reason, "a connection token is invalid");
-            return Step::Close(DisconnectCode::InvalidToken.into());
-        }
-    };
-    let client = &ctx.live().config.client;
-    if claims.user.is_empty() && client.disallow_anonymous_connection_tokens {
-        return Step::Close(DisconnectCode::PermissionDenied.into());
-    }
-    if !claims.subscriptions.is_empty() {
-        tracing::info!(client = %session.client, "a token grants server-side subscriptions, which are not available yet");
-        return fail(id, ErrorCode::NotAvailable, ctx);
-    }
-    let expire_at = if client.insecure {
-        None
-    } else {
-        expiry(&claims, ctx.unix_time())
-    };
-    let identity = Identity {
-        user: claims.user.into_boxed_str(),
-        info: claims.info.unwrap_or_default(),
-    };
-    accept(session, id, identity, expire_at, ctx)
-}
-
-fn accept(
-    session: &mut Session,
-    id: u32,
-    identity: Identity,
-    expire_at: Option<u64>,
-    ctx: &mut impl Ctx,
-) -> Step {
-    let now = ctx.unix_time();
-    if expire_at.is_some_and(|expire_at| expire_at <= now) {
-        return fail(id, ErrorCode::Expired, ctx);
-    }
-    ctx.identified(&identity.user);
-    ctx.expire_at(expire_at);
-    session.phase = Phase::Ready(Box::new(identity));
-    let client = &ctx.boot().client;
-    let result = ConnectResult {
-        client: session.client.to_string(),
-        version: VERSION.to_owned(),
-        expires: expire_at.is_some(),
-        ttl: expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
-        ping: u32::try_from(client.ping_interval.get().as_secs())
-            .unwrap_or(u32::MAX)
-            .max(1),
-        pong: true,
-        time: if client.connect_include_server_time {
-            unix_ms(now)
-        } else {
-            0
-        },
-        ..ConnectResult::default()
-    };
-    ctx.reply(Reply {
+    let accepted = Accepted {
         id,
-        connect: Some(result),
-        ..Reply::default()
-    });
-    Step::Idle
+        subs: request.subs,
+        claims: ConnectClaims::default(),
+    };
+    accepted.plan(session, ctx)
+}
+
+impl Verifying {
+    pub(in crate::session) fn verified(
+        self,
+        session: &mut Session,
+        claims: Result<Box<ConnectClaims>, TokenError>,
+        ctx: &mut impl Ctx,
+    ) -> Step {
+        let Self { id, subs } = self;
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(TokenError::Expired) => return fail(id, ErrorCode::TokenExpired, ctx),
+            Err(TokenError::Invalid(reason)) => {
+                tracing::info!(client = %session.client, %reason, "a connection token is invalid");
+                return Step::Close(DisconnectCode::InvalidToken.into());
+            }
+        };
+        let client = &ctx.live().config.client;
+        if claims.user.is_empty() && client.disallow_anonymous_connection_tokens {
+            return Step::Close(DisconnectCode::PermissionDenied.into());
+        }
+        let accepted = Accepted {
+            id,
+            subs,
+            claims: *claims,
+        };
+        accepted.plan(session, ctx)
+    }
+}
+
+/// A client that may connect.
+struct Accepted {
+    id: u32,
+    subs: BTreeMap<String, SubscribeRequest>,
+    claims: ConnectClaims,
+}
+
+impl Accepted {
+    /// Works out the server-side subscriptions and begins to make them.
+    fn plan(self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
+        let Self {
+            id,
+            mut subs,
+            claims,
+        } = self;
+        let live = ctx.live();
+        let expire_at = if live.config.client.insecure {
+            None
+        } else {
+            expiry(&claims, ctx.unix_time())
+        };
+        if expire_at.is_some_and(|expire_at| expire_at <= ctx.unix_time()) {
+            return fail(id, ErrorCode::Expired, ctx);
+        }
+        let token_channels = claims.subscriptions.keys().cloned().collect();
+        let mut todo = VecDeque::new();
+        for (channel, granted) in claims.subscriptions {
+            let asked = subs.remove(&channel).unwrap_or_default();
+            match server_side(live, &channel, &asked, granted, &claims.user) {
+                Some(plan) => todo.push_back((channel, plan)),
+                None => return fail(id, ErrorCode::UnknownChannel, ctx),
+            }
+        }
+        for (channel, asked) in subs {
+            let Some(namespace) = live.namespace(&channel) else {
+                return Step::Close(DisconnectCode::BadRequest.into());
+            };
+            if wanted(live, &channel, &namespace.options, &claims.user) {
+                let granted = SubscriptionOptions::default();
+                todo.extend(
+                    server_side(live, &channel, &asked, granted, &claims.user)
+                        .map(|plan| (channel, plan)),
+                );
+            }
+        }
+        if todo.len() > live.boot.client.channel_limit as usize {
+            return Step::Close(DisconnectCode::ChannelLimit.into());
+        }
+        let subscribing = Subscribing {
+            id,
+            identity: Identity {
+                user: claims.user.into_boxed_str(),
+                info: claims.info.unwrap_or_default(),
+                token_channels,
+            },
+            expire_at,
+            todo,
+            done: BTreeMap::new(),
+            grants: Vec::new(),
+        };
+        subscribing.next(session, ctx)
+    }
+}
+
+/// The plan of a server-side subscription; `None` if the namespace is unknown.
+fn server_side(
+    live: &crate::config::Live,
+    channel: &str,
+    asked: &SubscribeRequest,
+    granted: SubscriptionOptions,
+    user: &str,
+) -> Option<Plan> {
+    let namespace = live.namespace(channel)?;
+    let token = TokenGrant {
+        overrides: granted.overrides,
+        info: granted.info.unwrap_or_default(),
+        data: granted.data.unwrap_or_default(),
+        expire_at: None,
+    };
+    let rights = rights(&namespace.options, user, live.config.client.insecure);
+    // The client may say from where to recover; what it gets is the server's decision.
+    let asked = SubscribeRequest {
+        recover: asked.recover,
+        offset: asked.offset,
+        epoch: asked.epoch.clone(),
+        ..SubscribeRequest::default()
+    };
+    Some(Plan::new(&asked, &namespace.options, token, rights).server_side())
+}
+
+/// Whether a channel that the client itself wants in its connect is granted (channels-and-auth, section 10).
+fn wanted(
+    live: &crate::config::Live,
+    channel: &str,
+    namespace: &tidewire_config::ChannelOptions,
+    user: &str,
+) -> bool {
+    if live.config.is_private(channel) || options(live, channel).is_err() {
+        return false;
+    }
+    let limited =
+        namespace.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
+    let listed = limited && live.config.channel.lists_user(channel, user);
+    let open = namespace.allow_subscribe_for_client
+        && (!user.is_empty() || namespace.allow_subscribe_for_anonymous)
+        && !limited;
+    listed || open || live.config.client.insecure
+}
+
+impl Subscribing {
+    /// The next server-side subscription, or the reply.
+    fn next(mut self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
+        let Some((channel, plan)) = self.todo.front() else {
+            return self.reply(session, ctx);
+        };
+        let limit = ctx.live().boot.client.recovery_max_publication_limit;
+        let request = Request::Attach {
+            channel: channel.as_str().into(),
+            options: plan.attach_options(limit),
+        };
+        ctx.open(channel);
+        session.pending = Some(Box::new(Pending::ServerSide(Self {
+            todo: std::mem::take(&mut self.todo),
+            ..self
+        })));
+        Step::Call(Box::new(request))
+    }
+
+    pub(in crate::session) fn attached(
+        mut self,
+        session: &mut Session,
+        attached: Result<Attached, BrokerError>,
+        ctx: &mut impl Ctx,
+    ) -> Step {
+        let Some((channel, plan)) = self.todo.pop_front() else {
+            return self.reply(session, ctx);
+        };
+        let who = self.identity.client_info(session.client);
+        let finished = attached.map(|attached| plan.finish(attached, ctx.unix_time(), who));
+        match finished {
+            Ok(Ok((result, grant))) => {
+                self.done.insert(channel.clone(), result);
+                self.grants.push((channel, grant));
+                self.next(session, ctx)
+            }
+            Ok(Err(Unrecoverable)) => fail(self.id, ErrorCode::UnrecoverablePosition, ctx),
+            Err(error) => {
+                tracing::warn!(%error, "a server-side subscription failed at the broker");
+                fail(self.id, super::broker_error(&error), ctx)
+            }
+        }
+    }
+
+    /// The connect reply, and after it everything that waited for it.
+    fn reply(self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
+        let Self {
+            id,
+            identity,
+            expire_at,
+            done,
+            grants,
+            ..
+        } = self;
+        let now = ctx.unix_time();
+        ctx.identified(&identity.user);
+        ctx.expire_at(expire_at);
+        session.phase = Phase::Ready(Box::new(identity));
+        let client = &ctx.live().boot.client;
+        let result = ConnectResult {
+            client: session.client.to_string(),
+            version: VERSION.to_owned(),
+            expires: expire_at.is_some(),
+            ttl: expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
+            ping: u32::try_from(client.ping_interval.get().as_secs())
+                .unwrap_or(u32::MAX)
+                .max(1),
+            pong: true,
+            time: if client.connect_include_server_time {
+                unix_ms(now)
+            } else {
+                0
+            },
+            subs: done,
+            ..ConnectResult::default()
+        };
+        ctx.reply(Reply {
+            id,
+            connect: Some(result),
+            ..Reply::default()
+        });
+        for (channel, grant) in grants {
+            ctx.settle(&channel, Settle::Live(grant));
+        }
+        Step::Idle
+    }
 }
 
 /// A refused connect leaves the connection unusable.
@@ -125,20 +305,17 @@ fn fail(id: u32, code: ErrorCode, ctx: &mut impl Ctx) -> Step {
 
 /// When a connection with these claims expires, in seconds since the Unix epoch.
 pub(in crate::session) fn expiry(claims: &ConnectClaims, now: u64) -> Option<u64> {
-    claims.expire_at.map(|expire_at| {
-        u64::try_from(expire_at)
-            .unwrap_or(0)
-            .min(now.saturating_add(LIFETIME_MAX_SECS))
-    })
+    let latest = now.saturating_add(LIFETIME_MAX_SECS);
+    claims
+        .expire_at
+        .map(|expire_at| u64::try_from(expire_at).unwrap_or(0).min(latest))
 }
 
-/// Seconds until `expire_at`: at least 1 (some SDKs require it).
+/// Seconds until `expire_at`: at least 1 (some SDKs require it), at most a year.
 pub(in crate::session) fn ttl(expire_at: u64, now: u64) -> u32 {
-    u32::try_from(expire_at.saturating_sub(now).max(1)).unwrap_or(u32::MAX)
+    u32::try_from(expire_at.saturating_sub(now).clamp(1, LIFETIME_MAX_SECS)).unwrap_or(u32::MAX)
 }
 
 fn unix_ms(seconds: u64) -> i64 {
-    i64::try_from(seconds)
-        .unwrap_or(i64::MAX)
-        .saturating_mul(1000)
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)
 }

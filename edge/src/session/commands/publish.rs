@@ -1,11 +1,10 @@
 //! `publish`: the order of channels-and-auth section 6.
 
-use tidewire_config::ChannelOptions;
 use tidewire_protocol::{ErrorCode, Publication, PublishRequest, PublishResult, Reply};
 
-use super::options;
-use crate::broker::{BrokerError, Position};
-use crate::config::accepts_data;
+use super::{Right, broker_error, options};
+use crate::broker::{BrokerError, Outcome, PublishOptions, WhenFull};
+use crate::config::{accepts_data, stream};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
@@ -21,59 +20,54 @@ pub(in crate::session) fn handle(
     if request.channel.is_empty() {
         return bad_request();
     }
-    if let Err(code) = check(&request, &identity.user, ctx) {
-        return refuse(id, code, ctx);
-    }
+    let options = match check(&request, &identity.user, ctx) {
+        Ok(options) => options,
+        Err(code) => return refuse(id, code, ctx),
+    };
+    let member = ctx.grant(&request.channel).and_then(|grant| grant.member.as_deref().cloned());
     let publication = Publication {
         data: request.data,
-        info: Some(session.client_info()),
+        info: Some(member.unwrap_or_else(|| session.client_info())),
         ..Publication::default()
     };
     session.pending = Some(Box::new(Pending::Publish { id }));
     Step::Call(Box::new(Request::Publish {
         channel: request.channel.into_boxed_str(),
         publication: Box::new(publication),
+        options: Box::new(options),
     }))
 }
 
-fn check(request: &PublishRequest, user: &str, ctx: &impl Ctx) -> Result<(), ErrorCode> {
+fn check(request: &PublishRequest, user: &str, ctx: &impl Ctx) -> Result<PublishOptions, ErrorCode> {
     let live = ctx.live();
     let options = options(live, &request.channel)?;
     if request.r#type != 0 || !accepts_data(options, &request.data) {
         return Err(ErrorCode::BadRequest);
     }
-    if may_publish(options, user, ctx.subscribed(&request.channel)) || live.config.client.insecure {
-        return Ok(());
+    let subscribed = ctx.subscribed(&request.channel) == Subscribed::Yes;
+    if !Right::publish(options).allows(user, subscribed) && !live.config.client.insecure {
+        return Err(ErrorCode::PermissionDenied);
     }
-    Err(ErrorCode::PermissionDenied)
-}
-
-fn may_publish(options: &ChannelOptions, user: &str, subscribed: Subscribed) -> bool {
-    let known = !user.is_empty() || options.allow_publish_for_anonymous;
-    let subscriber = options.allow_publish_for_subscriber && subscribed == Subscribed::Yes;
-    known && (options.allow_publish_for_client || subscriber)
+    Ok(PublishOptions {
+        stream: stream(options),
+        when_full: WhenFull::Refuse,
+        ..PublishOptions::default()
+    })
 }
 
 pub(in crate::session) fn published(
     id: u32,
-    position: Result<Position, BrokerError>,
+    outcome: Result<Outcome, BrokerError>,
     ctx: &mut impl Ctx,
 ) -> Step {
-    match position {
-        Ok(_) => {
-            ctx.reply(Reply {
-                id,
-                publish: Some(PublishResult::default()),
-                ..Reply::default()
-            });
-            Step::Idle
-        }
-        Err(BrokerError::BadChannel | BrokerError::TooLarge) => {
-            refuse(id, ErrorCode::BadRequest, ctx)
-        }
-        Err(error @ (BrokerError::Full | BrokerError::Disconnected)) => {
-            tracing::debug!(%error, "a client's publication was not accepted");
-            refuse(id, ErrorCode::Internal, ctx)
-        }
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a client's publication was not accepted");
+        return refuse(id, broker_error(&error), ctx);
     }
+    ctx.reply(Reply {
+        id,
+        publish: Some(PublishResult::default()),
+        ..Reply::default()
+    });
+    Step::Idle
 }

@@ -5,7 +5,7 @@ use tidewire_protocol::{DisconnectCode, RefreshRequest, RefreshResult, Reply};
 use super::connect::{expiry, ttl};
 use crate::auth::{ConnectClaims, TokenError};
 use crate::session::state::{Pending, Phase, bad_request};
-use crate::session::{Ctx, Request, Session, Step};
+use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
 pub(in crate::session) fn handle(session: &mut Session, id: u32, request: RefreshRequest) -> Step {
     if request.token.is_empty() {
@@ -39,6 +39,12 @@ pub(in crate::session) fn verified(
     };
     if *claims.user != *identity.user {
         return Step::Close(DisconnectCode::InvalidToken.into());
+    }
+    let subscribed = |channel: &String| ctx.subscribed(channel) == Subscribed::Yes;
+    if !claims.subscriptions.keys().eq(&*identity.token_channels)
+        || !claims.subscriptions.keys().all(subscribed)
+    {
+        return Step::Close(DisconnectCode::InsufficientState.into());
     }
     let expire_at = expiry(&claims, now);
     identity.info = claims.info.unwrap_or_default();

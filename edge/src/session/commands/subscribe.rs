@@ -1,14 +1,32 @@
 //! `subscribe`: the checks of client-protocol section 9 and channels-and-auth section 5, in their order.
 
-use tidewire_protocol::{ErrorCode, Reply, SubscribeRequest, SubscribeResult};
+use tidewire_config::ChannelOptions;
+use tidewire_protocol::{DisconnectCode, Error, ErrorCode, Reply, SubscribeRequest};
 
-use super::options;
-use crate::broker::{BrokerError, Position};
+use super::{Right, broker_error, options};
+use crate::auth::{SubscribeClaims, TokenError};
+use crate::broker::{Attached, BrokerError};
+use crate::session::grant::{Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
-use crate::session::{Ctx, Request, Session, Step, Subscribed};
+use crate::session::{Ctx, Request, Session, Settle, Step, Subscribed};
 
 /// The `type` of a subscribe to a shared poll: no channel is of that kind here.
 const SHARED_POLL: i32 = 4;
+
+/// A subscribe whose token is being verified.
+#[derive(Debug)]
+pub(in crate::session) struct Verifying {
+    id: u32,
+    request: SubscribeRequest,
+}
+
+/// A subscribe that waits for the broker.
+#[derive(Debug)]
+pub(in crate::session) struct Attaching {
+    id: u32,
+    channel: Box<str>,
+    plan: Plan,
+}
 
 pub(in crate::session) fn handle(
     session: &mut Session,
@@ -28,20 +46,25 @@ pub(in crate::session) fn handle(
     if !matches!(request.delta.as_str(), "" | "fossil") {
         return bad_request();
     }
-    if let Err(code) = check(&request, &identity.user, ctx) {
-        return refuse(id, code, ctx);
+    match check(&request, &identity.user, ctx) {
+        Err(code) => refuse(id, code, ctx),
+        Ok(Permission::Granted) => attach(session, id, request, TokenGrant::default(), ctx),
+        Ok(Permission::ByToken) => {
+            let token = request.token.clone();
+            session.pending = Some(Box::new(Pending::SubscribeToken(Verifying { id, request })));
+            Step::Call(Box::new(Request::VerifySubscription { token }))
+        }
     }
-    ctx.open(&request.channel);
-    let channel = request.channel.into_boxed_str();
-    session.pending = Some(Box::new(Pending::Subscribe {
-        id,
-        channel: channel.clone(),
-        recovering: request.recover,
-    }));
-    Step::Call(Box::new(Request::Attach { channel }))
 }
 
-fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<(), ErrorCode> {
+/// How a client may subscribe.
+enum Permission {
+    Granted,
+    /// If its token is good.
+    ByToken,
+}
+
+fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permission, ErrorCode> {
     let live = ctx.live();
     let channel = request.channel.as_str();
     if channel.len() > live.config.channel.max_length as usize {
@@ -50,7 +73,7 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<(), E
     if ctx.subscribed(channel) != Subscribed::No {
         return Err(ErrorCode::AlreadySubscribed);
     }
-    if ctx.subscriptions() >= ctx.boot().client.channel_limit as usize {
+    if ctx.subscriptions() >= live.boot.client.channel_limit as usize {
         return Err(ErrorCode::LimitExceeded);
     }
     let options = options(live, channel)?;
@@ -58,8 +81,7 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<(), E
         return Err(ErrorCode::PermissionDenied);
     }
     if !request.token.is_empty() {
-        // Subscription tokens are not understood yet: refusing is the only safe answer.
-        return Err(ErrorCode::NotAvailable);
+        return Ok(Permission::ByToken);
     }
     if live.config.is_private(channel) {
         return Err(ErrorCode::PermissionDenied);
@@ -76,38 +98,130 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<(), E
     if request.tf.is_some() {
         return Err(ErrorCode::BadRequest);
     }
-    Ok(())
+    Ok(Permission::Granted)
 }
 
-pub(in crate::session) fn attached(
+impl Verifying {
+    pub(in crate::session) fn verified(
+        self,
+        session: &mut Session,
+        claims: Result<Box<SubscribeClaims>, TokenError>,
+        ctx: &mut impl Ctx,
+    ) -> Step {
+        let Self { id, request } = self;
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(TokenError::Expired) => return refuse(id, ErrorCode::TokenExpired, ctx),
+            Err(TokenError::Invalid(reason)) => {
+                tracing::info!(client = %session.client, %reason, "a subscription token is invalid");
+                return refuse(id, ErrorCode::PermissionDenied, ctx);
+            }
+        };
+        if !belongs(&claims, session, &request.channel) {
+            return Step::Close(DisconnectCode::InvalidToken.into());
+        }
+        let expire_at = expiry(&claims);
+        if expire_at.is_some_and(|expire_at| expire_at <= ctx.unix_time()) {
+            return refuse(id, ErrorCode::Expired, ctx);
+        }
+        if request.tf.is_some() {
+            return refuse(id, ErrorCode::BadRequest, ctx);
+        }
+        let token = TokenGrant {
+            overrides: claims.options.overrides,
+            info: claims.options.info.unwrap_or_default(),
+            data: claims.options.data.unwrap_or_default(),
+            expire_at,
+        };
+        attach(session, id, request, token, ctx)
+    }
+}
+
+/// Whether a subscription token is for this client and this channel.
+pub(super) fn belongs(claims: &SubscribeClaims, session: &Session, channel: &str) -> bool {
+    claims.channel == channel
+        && session.user() == Some(&claims.user)
+        && (claims.client.is_empty() || claims.client == session.client.to_string())
+}
+
+/// When a subscription with these claims expires, in seconds since the Unix epoch.
+pub(super) fn expiry(claims: &SubscribeClaims) -> Option<u64> {
+    claims
+        .expire_at
+        .map(|expire_at| u64::try_from(expire_at).unwrap_or(0))
+}
+
+fn attach(
+    session: &mut Session,
     id: u32,
-    channel: &str,
-    recovering: bool,
-    position: Result<Position, BrokerError>,
+    request: SubscribeRequest,
+    token: TokenGrant,
     ctx: &mut impl Ctx,
 ) -> Step {
-    match position {
-        Ok(_) => {
-            let result = SubscribeResult {
-                was_recovering: recovering,
-                ..SubscribeResult::default()
-            };
-            ctx.reply(Reply {
-                id,
-                subscribe: Some(result),
-                ..Reply::default()
-            });
-            ctx.settle(channel, Subscribed::Yes);
-            Step::Idle
+    let live = ctx.live();
+    let options = match options(live, &request.channel) {
+        Ok(options) => options,
+        Err(code) => return refuse(id, code, ctx),
+    };
+    let rights = rights(options, session.user().unwrap_or_default(), live.config.client.insecure);
+    let plan = Plan::new(&request, options, token, rights);
+    let limit = live.boot.client.recovery_max_publication_limit;
+    let attach = plan.attach_options(limit);
+    ctx.open(&request.channel);
+    let channel = request.channel.into_boxed_str();
+    session.pending = Some(Box::new(Pending::Subscribe(Attaching {
+        id,
+        channel: channel.clone(),
+        plan,
+    })));
+    Step::Call(Box::new(Request::Attach {
+        channel,
+        options: attach,
+    }))
+}
+
+/// Whether a subscriber may read the history, and see the presence.
+pub(super) fn rights(options: &ChannelOptions, user: &str, insecure: bool) -> (bool, bool) {
+    (
+        insecure || Right::history(options).allows(user, true),
+        insecure || Right::presence(options).allows(user, true),
+    )
+}
+
+impl Attaching {
+    pub(in crate::session) fn attached(
+        self,
+        session: &Session,
+        attached: Result<Attached, BrokerError>,
+        ctx: &mut impl Ctx,
+    ) -> Step {
+        let Self { id, channel, plan } = self;
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                tracing::debug!(%error, "a subscribe failed at the broker");
+                ctx.settle(&channel, Settle::Ended);
+                return refuse(id, broker_error(&error), ctx);
+            }
+        };
+        match plan.finish(attached, ctx.unix_time(), session.client_info()) {
+            Ok((result, grant)) => {
+                ctx.reply(Reply {
+                    id,
+                    subscribe: Some(result),
+                    ..Reply::default()
+                });
+                ctx.settle(&channel, Settle::Live(grant));
+            }
+            Err(Unrecoverable) => {
+                ctx.settle(&channel, Settle::Ended);
+                ctx.reply(Reply {
+                    id,
+                    error: Some(Error::from(ErrorCode::UnrecoverablePosition)),
+                    ..Reply::default()
+                });
+            }
         }
-        Err(error) => {
-            tracing::debug!(%error, "a subscribe failed at the broker");
-            ctx.settle(channel, Subscribed::No);
-            let code = match error {
-                BrokerError::BadChannel | BrokerError::TooLarge => ErrorCode::BadRequest,
-                BrokerError::Full | BrokerError::Disconnected => ErrorCode::Internal,
-            };
-            refuse(id, code, ctx)
-        }
+        Step::Idle
     }
 }

@@ -3,7 +3,7 @@
 use tidewire_protocol::{Reply, UnsubscribeRequest, UnsubscribeResult};
 
 use crate::session::state::bad_request;
-use crate::session::{Ctx, Step, Subscribed};
+use crate::session::{Ctx, Settle, Step};
 
 pub(in crate::session) fn handle(
     id: u32,
@@ -13,7 +13,7 @@ pub(in crate::session) fn handle(
     if request.channel.is_empty() {
         return bad_request();
     }
-    ctx.settle(&request.channel, Subscribed::No);
+    ctx.settle(&request.channel, Settle::Ended);
     ctx.reply(Reply {
         id,
         unsubscribe: Some(UnsubscribeResult::default()),

@@ -63,7 +63,6 @@ impl World {
                 let kind = Kind {
                     variant: if protobuf { Variant::WebSocketProtobuf } else { Variant::WebSocketJson },
                     delta: if delta { DeltaState::Fresh } else { DeltaState::Off },
-                    filtered: false,
                     joins: false,
                 };
                 // The first subscriber attaches at the top: nothing is on its way.
@@ -145,7 +144,6 @@ fn a_missing_event_and_another_epoch_are_gaps() {
     let kind = Kind {
         variant: Variant::WebSocketJson,
         delta: DeltaState::Off,
-        filtered: false,
         joins: false,
     };
     hub.join(id, kind, 1, Some(&position(4)));

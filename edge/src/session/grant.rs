@@ -1,0 +1,237 @@
+//! What a subscription gets: decided from the namespace's options, what the client asked, and its token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidewire_config::{ChannelOptions, RecoveryMode};
+use tidewire_protocol::{ClientInfo, SubscribeRequest, SubscribeResult};
+
+use crate::auth::Overrides;
+use crate::broker::{
+    AttachOptions, Attached, HistoryFilter, Position, StreamOptions,
+};
+use crate::config::stream;
+use crate::session::commands::connect::ttl;
+
+/// What a live subscription was granted.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// Where the broker attached it; `None` in a channel without a stream.
+    pub position: Option<Position>,
+    /// Loss is noticed, and told.
+    pub positioned: bool,
+    /// Joins and leaves of others are delivered.
+    pub push_joins: bool,
+    /// Its own join and leave are told to others.
+    pub emit_joins: bool,
+    /// It is part of the channel's presence.
+    pub presence: bool,
+    /// The client as others see it in this channel, where somebody may.
+    pub member: Option<Arc<ClientInfo>>,
+    /// It ends some time after this, in seconds since the Unix epoch.
+    pub expire_at: Option<u64>,
+    /// The server subscribed the client.
+    pub server_side: bool,
+}
+
+impl Grant {
+    /// Whether nothing but publications concerns it; the shard keeps nothing then.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let Self {
+            position: _,
+            positioned,
+            push_joins,
+            emit_joins,
+            presence,
+            member,
+            expire_at,
+            server_side,
+        } = self;
+        !(*positioned || *push_joins || *emit_joins || *presence || *server_side)
+            && member.is_none()
+            && expire_at.is_none()
+    }
+}
+
+/// What a token adds to a subscription.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TokenGrant {
+    pub(super) overrides: Overrides,
+    pub(super) info: Bytes,
+    pub(super) data: Bytes,
+    pub(super) expire_at: Option<u64>,
+}
+
+/// A subscription between its checks and the broker's answer.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    grant: Grant,
+    stream: Option<StreamOptions>,
+    recoverable: bool,
+    /// The client asks to recover.
+    asked: bool,
+    /// Recovery from here is tried, in this mode.
+    recover: Option<(Position, Mode)>,
+    /// An unrecovered subscribe is an error.
+    reject_unrecovered: bool,
+    info: Bytes,
+    data: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// All or nothing.
+    Stream,
+    /// The newest publication.
+    Cache,
+}
+
+/// The stream could not be recovered, and the client does not want less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unrecoverable;
+
+/// Bit of `SubscribeRequest.flag`: error 112 instead of `recovered: false`.
+const REJECT_UNRECOVERED: i64 = 2;
+
+impl Plan {
+    /// The plan of a subscription that passed its checks. `reads_history` and `sees_presence`: the client may,
+    /// once it is subscribed.
+    pub(super) fn new(
+        request: &SubscribeRequest,
+        options: &ChannelOptions,
+        token: TokenGrant,
+        (reads_history, sees_presence): (bool, bool),
+    ) -> Self {
+        let TokenGrant {
+            overrides,
+            info,
+            data,
+            expire_at,
+        } = token;
+        let positioned = overrides.force_positioning.unwrap_or(options.force_positioning)
+            || request.positioned && (options.allow_positioning || reads_history);
+        let recoverable = overrides.force_recovery.unwrap_or(options.force_recovery)
+            || request.recoverable && (options.allow_recovery || reads_history);
+        let emit_joins = overrides.join_leave.unwrap_or(options.join_leave);
+        let pushed = overrides.force_push_join_leave.unwrap_or(options.force_push_join_leave);
+        let positioned = positioned || recoverable;
+        let mode = match options.force_recovery_mode {
+            RecoveryMode::Cache => Mode::Cache,
+            RecoveryMode::Unset | RecoveryMode::Stream => Mode::Stream,
+        };
+        let since = Position {
+            offset: request.offset,
+            epoch: request.epoch.as_str().into(),
+        };
+        Self {
+            grant: Grant {
+                position: None,
+                positioned,
+                push_joins: pushed || request.join_leave && emit_joins && sees_presence,
+                emit_joins,
+                presence: overrides.presence.unwrap_or(options.presence),
+                member: None,
+                expire_at,
+                server_side: false,
+            },
+            stream: stream(options).or(positioned.then(|| position_only(options))),
+            recoverable,
+            asked: request.recover,
+            recover: (request.recover && recoverable).then_some((since, mode)),
+            reject_unrecovered: request.flag & REJECT_UNRECOVERED != 0,
+            info,
+            data,
+        }
+    }
+
+    /// The same subscription, made by the server.
+    pub(super) fn server_side(mut self) -> Self {
+        self.grant.server_side = true;
+        self
+    }
+
+    /// What to ask of the broker. At most `limit` publications are recovered.
+    pub(super) fn attach_options(&self, limit: u32) -> AttachOptions {
+        let read = self.recover.as_ref().map(|(since, mode)| match mode {
+            Mode::Stream => HistoryFilter {
+                since: Some(since.clone()),
+                limit: Some(limit as usize),
+                reverse: false,
+            },
+            Mode::Cache => HistoryFilter {
+                since: None,
+                limit: Some(1),
+                reverse: true,
+            },
+        });
+        AttachOptions {
+            stream: self.stream,
+            positioned: self.grant.positioned,
+            read,
+        }
+    }
+
+    /// The result and the grant, from what the broker found. `who` is the client.
+    ///
+    /// # Errors
+    /// [`Unrecoverable`] if the client asked for all or an error.
+    pub(super) fn finish(
+        self,
+        attached: Attached,
+        now: u64,
+        who: ClientInfo,
+    ) -> Result<(SubscribeResult, Grant), Unrecoverable> {
+        let mut grant = self.grant;
+        if grant.presence || grant.emit_joins || !self.info.is_empty() {
+            grant.member = Some(Arc::new(ClientInfo {
+                chan_info: self.info,
+                ..who
+            }));
+        }
+        let position = self.stream.map(|_| attached.position);
+        let mut result = SubscribeResult {
+            recoverable: self.recoverable,
+            positioned: grant.positioned,
+            was_recovering: self.asked,
+            expires: grant.expire_at.is_some(),
+            ttl: grant.expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
+            data: self.data,
+            ..SubscribeResult::default()
+        };
+        if let Some(top) = position.as_ref().filter(|_| grant.positioned) {
+            result.offset = top.offset;
+            result.epoch = top.epoch.to_string();
+            if let Some((since, mode)) = self.recover {
+                let page = attached.page.unwrap_or_default();
+                let same_epoch = since.epoch.is_empty() || since.epoch == top.epoch;
+                let found = match mode {
+                    Mode::Stream => (same_epoch && page.complete).then_some(page.publications),
+                    Mode::Cache if same_epoch && since.offset > 0 && since == *top => Some(Vec::new()),
+                    Mode::Cache => Some(page.publications).filter(|found| !found.is_empty()),
+                };
+                match found {
+                    Some(found) => {
+                        result.recovered = true;
+                        result.offset = since.offset;
+                        result.publications = found.iter().map(|it| it.publication.clone()).collect();
+                    }
+                    None if self.reject_unrecovered && mode == Mode::Stream => return Err(Unrecoverable),
+                    None => {}
+                }
+            }
+        }
+        grant.position = position;
+        Ok((result, grant))
+    }
+}
+
+/// A channel without history still has an epoch for who wants a position.
+fn position_only(options: &ChannelOptions) -> StreamOptions {
+    StreamOptions {
+        size: 0,
+        ttl: Duration::ZERO,
+        meta_ttl: options.history_meta_ttl.get(),
+    }
+}

@@ -1,0 +1,157 @@
+//! From a channel's event to its subscribers' outboxes: encoded once per kind, pushed as shared frames.
+
+use std::rc::Rc;
+
+use tidewire_protocol::{
+    ClientInfo, DisconnectCode, EncodeError, Join, Leave, Push, Reply, Unsubscribe,
+    UnsubscribeCode, encode,
+};
+
+use super::hub::{ChannelId, Kind, Step};
+use super::outbox::Frame;
+use super::output::queue;
+use super::turn::Turn;
+use super::{ConnKey, State};
+use crate::broker::{Delivery, Event, Position, Published};
+
+impl Turn<'_> {
+    /// Queues an event to every subscriber of its channel that negotiated it.
+    pub(super) fn deliver(&mut self, delivery: &Delivery) {
+        match &delivery.event {
+            Event::Publication(published) => self.publication(&delivery.channel, published),
+            Event::Join(who) => self.joined(&delivery.channel, |kind, out| {
+                let join = Join { info: Some(ClientInfo::clone(who)) };
+                encode::join(kind.variant.encoding(), &delivery.channel, &join, out)
+            }),
+            Event::Leave(who) => self.joined(&delivery.channel, |kind, out| {
+                let leave = Leave { info: Some(ClientInfo::clone(who)) };
+                encode::leave(kind.variant.encoding(), &delivery.channel, &leave, out)
+            }),
+        }
+    }
+
+    fn publication(&mut self, name: &str, published: &Published) {
+        self.shard.handle.counters.publications.add(1);
+        let Some((id, channel)) = self.state.hub.channel_mut(name) else {
+            return;
+        };
+        let to = Position {
+            offset: published.publication.offset,
+            epoch: published.epoch.clone(),
+        };
+        let step = channel.advance(published.prev, to);
+        if step == Step::Old {
+            return;
+        }
+        let unfit = self.push_to_members(name, |_| true, |kind, out| {
+            encode::publication(kind.variant.encoding(), name, &published.publication, out)
+        });
+        if let Some((_, channel)) = self.state.hub.channel_mut(name) {
+            let moved = channel.catch_up();
+            self.state.moved(id, moved);
+        }
+        for key in unfit {
+            self.close(key, &DisconnectCode::InappropriateProtocol.into());
+        }
+        if step == Step::Gap {
+            self.insufficient(id, name);
+        }
+    }
+
+    fn joined(&mut self, name: &str, encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>) {
+        for key in self.push_to_members(name, |kind| kind.joins, encode) {
+            self.close(key, &DisconnectCode::InappropriateProtocol.into());
+        }
+    }
+
+    /// Pushes one frame per kind; the connections whose encoding cannot carry it.
+    fn push_to_members(
+        &mut self,
+        name: &str,
+        wants: impl Fn(Kind) -> bool,
+        encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) -> Vec<ConnKey> {
+        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
+        let State {
+            hub,
+            conns,
+            dirty,
+            encoded,
+            ..
+        } = &mut *self.state;
+        let mut unfit = Vec::new();
+        let mut deliveries = 0;
+        let members = hub.channel(name).map_or(&[][..], |channel| channel.members());
+        for members in members.iter().filter(|members| wants(members.kind)) {
+            encoded.clear();
+            let frame = match encode(members.kind, encoded) {
+                Ok(()) => Some(Frame::new(members.kind.variant.frame(encoded))),
+                Err(_) => None,
+            };
+            for &index in &members.connections {
+                let Some(conn) = conns.get_mut(index as usize) else {
+                    continue;
+                };
+                let key = ConnKey {
+                    index,
+                    generation: conn.generation,
+                };
+                match &frame {
+                    None => unfit.push(key),
+                    Some(frame) if queue(conn, index, Rc::clone(frame), dirty) > limit => {
+                        self.overflowed.push(key);
+                    }
+                    Some(_) => deliveries += 1,
+                }
+            }
+        }
+        self.shard.handle.counters.deliveries.add(deliveries);
+        unfit
+    }
+
+    /// Something is missing in the channel: whoever relies on its position must recover.
+    fn insufficient(&mut self, id: ChannelId, name: &str) {
+        tracing::warn!("a channel lost its continuity; its subscribers recover");
+        let connections: Vec<u32> = self
+            .state
+            .hub
+            .channel(name)
+            .map(|channel| channel.connections().collect())
+            .unwrap_or_default();
+        for index in connections {
+            let Some(conn) = self.state.conns.get(index as usize) else {
+                continue;
+            };
+            let key = ConnKey {
+                index,
+                generation: conn.generation,
+            };
+            let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
+            match grant.filter(|grant| grant.positioned).map(|grant| grant.server_side) {
+                None => {}
+                Some(true) => self.close(key, &DisconnectCode::InsufficientState.into()),
+                Some(false) => self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState),
+            }
+        }
+    }
+
+    /// Ends a subscription from the server's side and tells the client why.
+    pub(super) fn push_unsubscribe(&mut self, key: ConnKey, id: ChannelId, code: UnsubscribeCode) {
+        let Some(channel) = self.state.hub.name(id).map(|name| name.to_string()) else {
+            return;
+        };
+        self.unsubscribe(key, id);
+        let push = Push {
+            channel,
+            unsubscribe: Some(Unsubscribe::from(code)),
+            ..Push::default()
+        };
+        self.reply(
+            key,
+            &Reply {
+                push: Some(push),
+                ..Reply::default()
+            },
+        );
+    }
+}
