@@ -149,8 +149,9 @@ async fn run(settings: Run) -> Result<()> {
     let work = tokio::spawn({
         let (stop, finished) = (stop.clone(), finished.clone());
         async move {
+            // Also when it panics: a leader that does nothing must not stay leader.
+            let _finished = finished.drop_guard();
             controller::run(ctx, &scope, stop).await;
-            finished.cancel();
         }
     });
     elector.hold(&finished).await?;
