@@ -32,10 +32,8 @@ check: ## formatting, lints, documentation, unit tests
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo test --workspace --exclude tidewire-e2e
 
-generate: ## what is made from the code: CRDs and manifests
-	mkdir -p crds
-	cargo run --quiet --bin operator -- crds > crds/.new
-	mv crds/.new crds/realtimeclusters.yaml
+generate: ## what is made from the code: CRD, the chart's copy, manifests
+	@charts/generate.sh
 
 images: ## static binaries as image tarballs, in the cache
 	@e2e/scripts/images.sh

@@ -71,11 +71,11 @@ The cluster is ready. Paste these lines; the first window receives what the seco
 
   # receive, with the official JavaScript SDK
   TOKEN=\$($SCRIPTS/token.sh $NAMESPACE $NAME alice)
-  $(echo "$sdk" | grep ^NODE_PATH) node $REPOSITORY/e2e/sdk/js/client.cjs --url ws://127.0.0.1:$CLIENT_PORT/connection/websocket --token \$TOKEN --channel news
+  $(echo "$sdk" | grep ^NODE_PATH) node $REPOSITORY/e2e/sdk/js/client.cjs --url ws://127.0.0.1:$CLIENT_PORT/connection/websocket --token \$TOKEN --channel chat:lobby
 
   # publish
   KEY=\$($kubectl --kubeconfig=$KUBECONFIG -n $NAMESPACE get secret $NAME-api-key -o 'jsonpath={.data.key}' | base64 -d)
-  curl -H "X-API-Key: \$KEY" -d '{"channel":"news","data":{"text":"hello"}}' http://127.0.0.1:$SERVICE_PORT/api/publish
+  curl -H "X-API-Key: \$KEY" -d '{"channel":"chat:lobby","data":{"text":"hello"}}' http://127.0.0.1:$SERVICE_PORT/api/publish
 
 \`make cluster-down\` ends it and leaves nothing behind.
 TEXT
@@ -91,6 +91,8 @@ up() {
   "$SCRIPTS/operator.sh"
   kubectl create namespace "$NAMESPACE" --dry-run=client -o yaml \
     | kubectl label --local -f - pod-security.kubernetes.io/enforce=restricted -o yaml | kubectl apply -f - > /dev/null
+  # So that what the README says works without -n; somebody else's kubeconfig is not ours to change.
+  [ "$OWN" = no ] || kubectl config set-context --current --namespace="$NAMESPACE" > /dev/null
   kubectl -n "$NAMESPACE" apply -f "$REPOSITORY/manifests/quickstart.yaml"
   wait_ready
   stop_forwarders

@@ -54,9 +54,10 @@ struct Run {
         default_value = "docker.io/library/nats:2.15.2"
     )]
     nats_image: String,
-    /// Name of this process among the candidates for leadership.
-    #[arg(long, env = "POD_NAME", default_value = "operator")]
-    pod_name: String,
+    /// Name of this pod, unique among the candidates for leadership: a container that is started again in the same
+    /// pod leads on at once. Default: a random name.
+    #[arg(long, env = "POD_NAME")]
+    pod_name: Option<String>,
     /// Namespace of the lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "tidewire-system")]
     pod_namespace: String,
@@ -128,14 +129,13 @@ async fn run(settings: Run) -> Result<()> {
         edge: edge_image,
         nats: nats_image,
     };
+    let identity = pod_name.unwrap_or_else(|| format!("operator-{:08x}", rand::random::<u32>()));
     let ctx = Arc::new(Context::new(
         client.clone(),
         images,
         metrics.clone(),
-        Some(pod_name.clone()),
+        Some(identity.clone()),
     ));
-    // Two processes of the same pod name are two candidates.
-    let identity = format!("{pod_name}-{:08x}", rand::random::<u32>());
     let leases: Api<Lease> = Api::namespaced(client, &pod_namespace);
     let mut elector = Elector::new(KubeLease::new(leases, LEASE_NAME), &identity, LEASE);
     tokio::select! {
@@ -149,8 +149,9 @@ async fn run(settings: Run) -> Result<()> {
     let work = tokio::spawn({
         let (stop, finished) = (stop.clone(), finished.clone());
         async move {
+            // Also when it panics: a leader that does nothing must not stay leader.
+            let _finished = finished.drop_guard();
             controller::run(ctx, &scope, stop).await;
-            finished.cancel();
         }
     });
     elector.hold(&finished).await?;

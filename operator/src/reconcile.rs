@@ -23,6 +23,7 @@ use crate::{
         status::{Pending, RealtimeClusterStatus},
     },
     apply::{Applied, Applier, grow_claims, prune},
+    conditions::{ConditionType, Finding},
     context::{Context, FIELD_MANAGER, Note},
     error::Error,
     fetch::{Fetched, fetch},
@@ -79,7 +80,9 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
         applied: &children.applied,
         missing: &missing,
     };
-    if let (Ok((valid, _)), false) = (&decided, cluster.spec.operation.paused) {
+    if let (Ok((valid, plan)), false) = (&decided, cluster.spec.operation.paused)
+        && plan.live_held.is_none()
+    {
         tell_nodes(&ctx, &identity, valid, &nodes).await?;
     }
     let new = observation.status(&cluster, &identity, Timestamp::now());
@@ -88,13 +91,7 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
     let findings = observation.findings();
     ctx.metrics.show_conditions(&reference, &findings);
     ctx.succeeded(&reference);
-    let pending = decided
-        .as_ref()
-        .map_or(Pending::None, |(valid, _)| observation.pending(valid));
-    let ready = findings
-        .first()
-        .is_some_and(crate::conditions::Finding::is_good);
-    Ok(next_look(pending, ready, observation.settled()))
+    Ok(Action::requeue(next_look(&observation, &findings)))
 }
 
 /// The children whose own status counts.
@@ -282,17 +279,29 @@ fn says_otherwise(
     text(known) != text(Some(new))
 }
 
-/// When to look again if nothing happens: soon while something moves that no watch reports, late when settled.
-fn next_look(pending: Pending, ready: bool, settled: bool) -> Action {
-    let seconds = match (pending, ready, settled) {
-        (Pending::Live, _, _) => 1.0,
-        (_, true, true) => 60.0,
-        (_, false, true) => 2.0,
-        (_, _, false) => 5.0,
+/// When to look again if no watch reports anything: soon while nodes are expected to say something else, since only
+/// asking tells; late when nothing is expected, in case a change was missed.
+fn next_look(observation: &Observation<'_>, findings: &[Finding]) -> Duration {
+    let bad = |kind| {
+        findings
+            .iter()
+            .any(|finding| finding.kind == kind && !finding.is_good())
     };
-    Action::requeue(Duration::from_secs_f64(
-        seconds * (1.0 + rand::random::<f64>() / 5.0),
-    ))
+    let seconds = match &observation.verdict {
+        Verdict::Planned { cluster, plan } if plan.rollback.is_none() && !observation.paused => {
+            if observation.pending(cluster) == Pending::Live {
+                1.0
+            } else if bad(ConditionType::BrokerReady) || bad(ConditionType::ConfigApplied) {
+                2.0
+            } else if !observation.settled() {
+                5.0
+            } else {
+                60.0
+            }
+        }
+        Verdict::Planned { .. } | Verdict::Refused(_) => 60.0,
+    };
+    Duration::from_secs_f64(seconds * (1.0 + rand::random::<f64>() / 5.0))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::{in_memory, open_channels};
 
 const NAME: &str = "quickstart";
-const CHANNEL: &str = "news";
+const CHANNEL: &str = "chat:lobby";
 
 #[tokio::test]
 async fn the_quickstart_is_ready_in_60_seconds_and_delivers_to_the_official_sdks() -> Result<()> {

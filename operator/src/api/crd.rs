@@ -41,7 +41,22 @@ pub fn crd() -> Result<CustomResourceDefinition, CrdError> {
         describe(root, "spec", "What is wanted.");
         describe(root, "status", "What the operator saw when it last looked.");
     }
+    drop_borrowed_descriptions(&mut value);
     Ok(serde_json::from_value(value)?)
+}
+
+/// Values of maps bring the page-long descriptions of Kubernetes' own types; their map says what they are.
+fn drop_borrowed_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::Object(values)) = fields.get_mut("additionalProperties") {
+                values.remove("description");
+            }
+            fields.values_mut().for_each(drop_borrowed_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_borrowed_descriptions),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn describe(properties: &mut serde_json::Map<String, Value>, name: &str, text: &str) {

@@ -246,10 +246,7 @@ pub struct SecretKeyRef {
 /// How nodes exchange messages: `nats` or `memory`, at most one. Default: `nats` with its defaults.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = json!([{
-    "rule": "!(has(self.nats) && has(self.memory))",
-    "message": "set broker.nats or broker.memory, not both"
-}])))]
+#[schemars(extend("x-kubernetes-validations" = broker_rules()))]
 pub struct BrokerSpec {
     /// A NATS cluster run by the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,6 +254,44 @@ pub struct BrokerSpec {
     /// No broker: one node on its own, for development.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySpec>,
+}
+
+/// Rules of change stand here and not in `NatsSpec`: they hold also where one side leaves `nats` out for its defaults.
+fn broker_rules() -> Value {
+    let both_nats = |rule: &str| format!("has(self.memory) || has(oldSelf.memory) || ({rule})");
+    let servers = |side: &str| format!("(has({side}.nats) ? {side}.nats.replicas : 3)");
+    let size = |side: &str| {
+        format!("quantity(has({side}.nats) ? string({side}.nats.storage.size) : '10Gi')")
+    };
+    let class = |side: &str| {
+        format!(
+            "(has({side}.nats) && has({side}.nats.storage.storageClassName) ? \
+             {side}.nats.storage.storageClassName : '')"
+        )
+    };
+    let (new, old) = (servers("self"), servers("oldSelf"));
+    json!([
+        {
+            "rule": "!(has(self.nats) && has(self.memory))",
+            "message": "set broker.nats or broker.memory, not both"
+        },
+        {
+            "rule": both_nats(&format!("({new} == 1) == ({old} == 1)")),
+            "message": "one NATS server cannot become several, nor several one: streams would be lost"
+        },
+        {
+            "rule": both_nats(&format!("{new} >= {old}")),
+            "message": "the number of NATS servers cannot be lowered"
+        },
+        {
+            "rule": both_nats(&format!("{}.compareTo({}) >= 0", size("self"), size("oldSelf"))),
+            "message": "a volume cannot shrink"
+        },
+        {
+            "rule": both_nats(&format!("{} == {}", class("self"), class("oldSelf"))),
+            "message": "the storage class cannot be changed"
+        }
+    ])
 }
 
 /// No broker: one node on its own, for development. It has no options.
@@ -298,16 +333,6 @@ fn nats_rules() -> Value {
             "rule": "!has(self.streamReplicas) || self.streamReplicas <= self.replicas",
             "message": "streamReplicas cannot be more than replicas",
             "fieldPath": ".streamReplicas"
-        },
-        {
-            "rule": "(self.replicas == 1) == (oldSelf.replicas == 1)",
-            "message": "one NATS server cannot become several, nor several one: its streams would be lost",
-            "fieldPath": ".replicas"
-        },
-        {
-            "rule": "self.replicas >= oldSelf.replicas",
-            "message": "the number of NATS servers cannot be lowered",
-            "fieldPath": ".replicas"
         }
     ])
 }
@@ -327,7 +352,6 @@ impl Default for NatsSpec {
 /// The volume of each NATS server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = storage_rules()))]
 pub struct StorageSpec {
     /// Size of the volume, default 10Gi. It can grow where the storage class allows it, never shrink.
     #[serde(default = "default_storage_size")]
@@ -340,22 +364,6 @@ pub struct StorageSpec {
 
 fn default_storage_size() -> Quantity {
     Quantity("10Gi".to_owned())
-}
-
-fn storage_rules() -> Value {
-    json!([
-        {
-            "rule": "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
-            "message": "a volume cannot shrink",
-            "fieldPath": ".size"
-        },
-        {
-            "rule": "has(self.storageClassName) == has(oldSelf.storageClassName) && \
-                     (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            "message": "the storage class cannot be changed",
-            "fieldPath": ".storageClassName"
-        }
-    ])
 }
 
 impl Default for StorageSpec {

@@ -182,6 +182,19 @@ fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
 }
 
 #[test]
+fn a_single_nats_server_waits_for_no_others() {
+    let config = |spec| {
+        children(spec, &Fetched::default())[2][2]["data"]["nats.conf"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(!config("broker: {nats: {replicas: 1}}").contains("cluster {"));
+    let three = config("{}");
+    assert_eq!(three.matches("nats://blue-nats-").count(), 3, "{three}");
+}
+
+#[test]
 fn every_pod_fulfils_the_restricted_profile() {
     let all = children("{}", &Fetched::default());
     let mut pods = 0;

@@ -127,27 +127,29 @@ impl Observation<'_> {
 
     fn broker_ready(&self) -> Finding {
         let kind = ConditionType::BrokerReady;
-        let Verdict::Planned { cluster, .. } = &self.verdict else {
-            return Finding::unknown(
-                kind,
-                "ConfigInvalid",
-                "the spec does not say which broker is wanted",
-            );
-        };
-        let Broker::Nats(nats) = &cluster.broker else {
-            return Finding::yes(kind, "Memory", "a single node needs no broker");
+        let servers = match &self.verdict {
+            Verdict::Planned { cluster, .. } => match &cluster.broker {
+                Broker::Memory => {
+                    return Finding::yes(kind, "Memory", "a single node needs no broker");
+                }
+                Broker::Nats(nats) => nats.replicas,
+            },
+            // The broker of the last good spec goes on.
+            Verdict::Refused(_) => match self.nats.and_then(|set| set.spec.as_ref()?.replicas) {
+                Some(servers) => servers,
+                None => return Finding::unknown(kind, "ConfigInvalid", "no broker is known"),
+            },
         };
         let up = self.nats.map_or(0, ready_servers);
-        if up < nats.quorum() {
-            return Finding::no(
-                kind,
-                "NatsNotReady",
-                format!("{up} of {} NATS servers are ready", nats.replicas),
-            );
+        if up < servers / 2 + 1 {
+            let message = format!("{up} of {servers} NATS servers are ready");
+            return Finding::no(kind, "NatsNotReady", message);
         }
+        // A node that is starting may still be connecting; it counts only while none serves.
+        let any_ready = self.nodes.iter().any(|node| node.ready);
         let cut_off: Vec<String> = self
             .reports()
-            .filter(|(_, report)| !report.broker.connected)
+            .filter(|(node, report)| (node.ready || !any_ready) && !report.broker.connected)
             .map(|(node, report)| {
                 format!(
                     "{}: {}",
@@ -168,10 +170,7 @@ impl Observation<'_> {
         Finding::yes(
             kind,
             "Connected",
-            format!(
-                "{up}/{} NATS servers, every node is connected",
-                nats.replicas
-            ),
+            format!("{up}/{servers} NATS servers, every node is connected"),
         )
     }
 

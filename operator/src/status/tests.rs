@@ -38,7 +38,7 @@ fn deployment(ready: i32, updated: i32) -> Deployment {
 
 fn nats(ready: i32) -> StatefulSet {
     serde_json::from_value(json!({
-        "spec": {"serviceName": "blue-nats", "selector": {}, "template": {}},
+        "spec": {"replicas": 3, "serviceName": "blue-nats", "selector": {}, "template": {}},
         "status": {"replicas": 3, "readyReplicas": ready},
     }))
     .unwrap()
@@ -160,6 +160,7 @@ fn a_refused_spec_shows_the_field_and_leaves_the_rest_as_observed() {
         valid.message
     );
     assert_eq!(find(ConditionType::Available).verdict, Value3::True);
+    assert_eq!(find(ConditionType::BrokerReady).verdict, Value3::True);
     assert_eq!(find(ConditionType::Ready).reason, "Invalid");
 }
 
@@ -209,6 +210,19 @@ fn the_broker_is_ready_with_quorum_and_every_node_connected() {
         (Value3::True, "NatsServersMissing")
     );
     assert_eq!(scene.verdict(ConditionType::Ready).0, Value3::True);
+}
+
+#[test]
+fn a_node_that_is_still_connecting_counts_only_while_none_serves() {
+    let mut scene = Scene::healthy();
+    scene.report(0).broker.connected = false;
+    scene.nodes[0].ready = false;
+    assert_eq!(scene.verdict(ConditionType::BrokerReady).0, Value3::True);
+    scene.nodes[1].ready = false;
+    assert_eq!(
+        scene.verdict(ConditionType::BrokerReady),
+        (Value3::False, "Unreachable")
+    );
 }
 
 #[test]

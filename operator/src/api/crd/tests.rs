@@ -195,6 +195,16 @@ fn changes_that_would_lose_data_are_refused() {
             "cannot become several",
         ),
         (
+            json!({}),
+            nats(json!({"replicas": 1})),
+            "cannot become several",
+        ),
+        (
+            nats(json!({"storage": {"size": "20Gi"}})),
+            json!({}),
+            "cannot shrink",
+        ),
+        (
             nats(json!({"replicas": 5})),
             nats(json!({"replicas": 3})),
             "cannot be lowered",
@@ -220,6 +230,14 @@ fn changes_that_would_lose_data_are_refused() {
             nats(json!({"storage": {"size": "20Gi"}})),
         ),
         (json!({}), json!({"replicas": 3})),
+        (
+            json!({}),
+            nats(json!({"replicas": 5, "storage": {"size": "11Gi"}})),
+        ),
+        (
+            nats(json!({"replicas": 5})),
+            json!({"replicas": 1, "broker": {"memory": {}}}),
+        ),
     ] {
         assert_eq!(refusal(&new, Some(&old)), None, "{old} -> {new}");
     }
