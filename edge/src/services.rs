@@ -68,7 +68,9 @@ impl Services {
                 filter,
                 options,
             } => Answer::History(self.broker.history(&channel, &filter, options).await),
-            Request::Presence { channel } => Answer::Presence(self.control.presence(&channel).await),
+            Request::Presence { channel } => {
+                Answer::Presence(self.control.presence(&channel).await)
+            }
         }
     }
 
@@ -85,11 +87,15 @@ impl Services {
 
 /// Seconds since the Unix epoch, with their fraction.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Seconds since the Unix epoch.
 #[must_use]
 pub fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }

@@ -17,12 +17,13 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use prost::Message as _;
 use tidewire_edge::broker::{
-    Broker, BrokerError, Channels, Delivery, Inbox, NatsCore, NatsError, NatsOptions, WhenFull,
+    AttachOptions, Broker, BrokerError, Channels, Delivery, Event, Inbox, NatsCore, NatsError,
+    NatsOptions, PublishOptions,
 };
 use tidewire_edge::control::{
     Answer, Answerer, Control, ControlError, NodeIdentity, NodeInfo, Question,
 };
-use tidewire_protocol::{Publication, Push};
+use tidewire_protocol::{ClientInfo, Publication, Push};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -85,14 +86,14 @@ impl Node {
     }
 
     async fn publish(&self, channel: &str, payload: &str) -> Result<(), BrokerError> {
-        let published = self
-            .broker
-            .publish(channel, publication(payload), WhenFull::Wait);
+        let options = PublishOptions::default();
+        let published = self.broker.publish(channel, publication(payload), &options);
         timeout(SOON, published).await.unwrap().map(|_| ())
     }
 
     async fn attach(&self, channel: &str) -> Result<(), BrokerError> {
-        let attached = self.broker.attach(channel, SHARD);
+        let options = AttachOptions::default();
+        let attached = self.broker.attach(channel, SHARD, &options);
         timeout(SOON, attached).await.unwrap().map(|_| ())
     }
 
@@ -103,7 +104,10 @@ impl Node {
     async fn next_publication(&self) -> Publication {
         loop {
             if let Some(delivery) = self.inbox.queue.lock().unwrap().pop_front() {
-                return delivery.published.publication.clone();
+                let Event::Publication(published) = &delivery.event else {
+                    panic!("not a publication: {delivery:?}");
+                };
+                return published.publication.clone();
             }
             timeout(SOON, self.inbox.pushed.notified()).await.unwrap();
         }
@@ -380,7 +384,7 @@ async fn what_a_full_shard_makes_the_node_drop_is_counted() {
 
 #[tokio::test]
 async fn options_that_can_never_work_are_errors() {
-    let channels = || Arc::new(Channels::new(Vec::new()));
+    let channels = || Arc::new(<Channels>::new(Vec::new()));
     let malformed = NatsCore::connect(options("http://x", "a"), channels()).await;
     assert!(matches!(malformed, Err(NatsError::Address(1))));
     let mut wild = options("nats://127.0.0.1:1", "a");
@@ -414,6 +418,13 @@ impl Answerer for Script {
                     let wanted =
                         names.filter(|name| pattern.as_ref().is_none_or(|p| p.matches(name)));
                     Answer::Channels(wanted.map(|name| (name, 1)).collect())
+                }
+                (Scripted::Channels(_), Question::Presence { channel }) => {
+                    let info = ClientInfo {
+                        client: format!("{channel} on {}", self.id),
+                        ..ClientInfo::default()
+                    };
+                    Answer::Presence([(info.client.clone(), info)].into())
                 }
                 (Scripted::Fails, _) => Answer::Failed("scripted".to_owned()),
                 (Scripted::Silent, _) => std::future::pending().await,

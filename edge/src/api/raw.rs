@@ -36,7 +36,10 @@ mod tests {
     fn white_space_goes_outside_strings_only() {
         let payload = br#" { "a b" : [ 1 , "x \" y" ] , "c\\" : " <&> " } "#;
         let compacted = compact(payload).unwrap();
-        assert_eq!(compacted.get(), r#"{"a b":[1,"x \" y"],"c\\":" \u003c\u0026\u003e "}"#);
+        assert_eq!(
+            compacted.get(),
+            r#"{"a b":[1,"x \" y"],"c\\":" \u003c\u0026\u003e "}"#
+        );
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl<S: Default> Channels<S> {
     /// The names of all channels with a subscriber.
     #[must_use]
     pub fn names(&self) -> Vec<Arc<str>> {
-        let names = |partition| -> Vec<Arc<str>> { lock(partition).interest.keys().cloned().collect() };
+        let names =
+            |partition| -> Vec<Arc<str>> { lock(partition).interest.keys().cloned().collect() };
         self.partitions.iter().flat_map(names).collect()
     }
 
@@ -144,7 +145,9 @@ impl<S: Default> Channels<S> {
 
     /// Every partition in turn, locked while it is looked at.
     pub(super) fn each(&self) -> impl Iterator<Item = Locked<'_, S>> {
-        self.partitions.iter().map(|partition| self.locked(partition))
+        self.partitions
+            .iter()
+            .map(|partition| self.locked(partition))
     }
 
     fn locked<'a>(&'a self, partition: &'a Mutex<Partition<S>>) -> Locked<'a, S> {

@@ -78,8 +78,23 @@ impl TestInbox {
     }
 }
 
+fn published(delivery: &Delivery) -> &Published {
+    match &delivery.event {
+        Event::Publication(published) => published,
+        other => panic!("not a publication: {other:?}"),
+    }
+}
+
+/// To wait for room, or not.
+fn when_full(when_full: WhenFull) -> PublishOptions {
+    PublishOptions {
+        when_full,
+        ..PublishOptions::default()
+    }
+}
+
 fn shown(delivery: &Delivery) -> (String, String) {
-    let payload = String::from_utf8(delivery.published.publication.data.to_vec()).unwrap();
+    let payload = String::from_utf8(published(delivery).publication.data.to_vec()).unwrap();
     (delivery.channel.to_string(), payload)
 }
 
@@ -114,7 +129,7 @@ struct Harness {
     _server: Option<nats_server::NatsServer>,
 }
 
-fn inboxes() -> (Vec<Arc<TestInbox>>, Arc<Channels>) {
+fn inboxes<S: Default>() -> (Vec<Arc<TestInbox>>, Arc<Channels<S>>) {
     let inboxes: Vec<_> = (0..SHARDS)
         .map(|_| Arc::new(TestInbox::default()))
         .collect();
@@ -157,7 +172,10 @@ impl Harness {
         ));
         let connected = async {
             // The first attach waits for the connection.
-            broker.attach("warm-up", 0).await.unwrap();
+            broker
+                .attach("warm-up", 0, &AttachOptions::default())
+                .await
+                .unwrap();
             broker.detach("warm-up", 0);
         };
         timeout(SOON, connected).await.unwrap();
@@ -170,9 +188,8 @@ impl Harness {
     }
 
     async fn publish(&self, channel: &str, payload: &str) {
-        let published = self
-            .broker
-            .publish(channel, publication(payload), WhenFull::Wait);
+        let options = PublishOptions::default();
+        let published = self.broker.publish(channel, publication(payload), &options);
         timeout(SOON, published)
             .await
             .expect("publishing ends")
@@ -180,7 +197,8 @@ impl Harness {
     }
 
     async fn attach(&self, channel: &str, shard: ShardId) {
-        timeout(SOON, self.broker.attach(channel, shard))
+        let options = AttachOptions::default();
+        timeout(SOON, self.broker.attach(channel, shard, &options))
             .await
             .expect("attaching ends")
             .expect("it succeeds");
@@ -214,7 +232,7 @@ async fn publications_arrive_in_order_at_every_attached_shard(harness: Harness) 
 }
 
 async fn publications_keep_data_info_and_tags(harness: Harness) {
-    let info = tidewire_protocol::ClientInfo {
+    let info = ClientInfo {
         user: "u".into(),
         client: "c".into(),
         ..Default::default()
@@ -228,7 +246,7 @@ async fn publications_keep_data_info_and_tags(harness: Harness) {
     harness.attach("a", 0).await;
     harness
         .broker
-        .publish("a", sent.clone(), WhenFull::Wait)
+        .publish("a", sent.clone(), &PublishOptions::default())
         .await
         .unwrap();
     let inbox = harness.inbox(0);
@@ -237,8 +255,8 @@ async fn publications_keep_data_info_and_tags(harness: Harness) {
     assert_eq!(
         (
             &*delivery.channel,
-            delivery.published.prev,
-            &delivery.published.publication
+            published(&delivery).prev,
+            &published(&delivery).publication
         ),
         ("a", 0, &sent)
     );
@@ -338,7 +356,7 @@ async fn a_full_shard_refuses_who_will_not_wait(harness: Harness) {
     harness.inbox(0).set_capacity(0);
     let refused = harness
         .broker
-        .publish("a", publication("lost"), WhenFull::Refuse)
+        .publish("a", publication("lost"), &when_full(WhenFull::Refuse))
         .await;
     if harness.refuses_when_full {
         assert!(matches!(refused, Err(BrokerError::Full)), "{refused:?}");
@@ -371,7 +389,7 @@ async fn concurrent_publishers_give_all_shards_one_order(harness: Harness) {
             for number in 0..100 {
                 let sent = publication(&format!("{publisher}{number}"));
                 runtime
-                    .block_on(broker.publish("a", sent, WhenFull::Wait))
+                    .block_on(broker.publish("a", sent, &PublishOptions::default()))
                     .unwrap();
             }
         })
@@ -422,8 +440,12 @@ async fn a_publisher_that_waits_lets_the_shard_of_its_thread_run() {
     let inbox = Arc::new(SomeRoom::default());
     let channels = Channels::new(vec![Arc::clone(&inbox) as Arc<dyn Inbox>]);
     let broker = Broker::Memory(Memory::new(Arc::new(channels)));
-    broker.attach("a", 0).await.unwrap();
-    let publishing = broker.publish("a", publication("large"), WhenFull::Wait);
+    broker
+        .attach("a", 0, &AttachOptions::default())
+        .await
+        .unwrap();
+    let options = PublishOptions::default();
+    let publishing = broker.publish("a", publication("large"), &options);
     let shard = tokio::spawn(async move { inbox.taken.store(true, Ordering::SeqCst) });
     publishing.await.unwrap();
     shard.await.unwrap();

@@ -198,7 +198,10 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::ask`].
-    pub async fn presence(&self, channel: &str) -> Result<BTreeMap<String, ClientInfo>, ControlError> {
+    pub async fn presence(
+        &self,
+        channel: &str,
+    ) -> Result<BTreeMap<String, ClientInfo>, ControlError> {
         let channel = channel.to_owned();
         let mut all = BTreeMap::new();
         for reply in self.ask(Question::Presence { channel }).await? {
@@ -257,7 +260,9 @@ async fn answer_in_time(answerer: &dyn Answerer, question: Question) -> Answer {
 fn reply(node: String, answer: Answer) -> Result<NodeReply, ControlError> {
     match answer {
         Answer::Failed(reason) => Err(ControlError::Failed { node, reason }),
-        answer @ (Answer::Info(_) | Answer::Channels(_) | Answer::Presence(_)) => Ok(NodeReply { node, answer }),
+        answer @ (Answer::Info(_) | Answer::Channels(_) | Answer::Presence(_)) => {
+            Ok(NodeReply { node, answer })
+        }
     }
 }
 
@@ -278,6 +283,7 @@ mod tests {
         fn answer(&self, question: Question) -> BoxFuture<'_, Answer> {
             let answer = match question {
                 Question::Info {} => self.0.clone(),
+                Question::Presence { .. } => Answer::Presence(BTreeMap::new()),
                 Question::Channels { pattern } => {
                     let names = ["chat:a", "news"]
                         .into_iter()

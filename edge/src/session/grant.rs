@@ -8,9 +8,7 @@ use tidewire_config::{ChannelOptions, RecoveryMode};
 use tidewire_protocol::{ClientInfo, SubscribeRequest, SubscribeResult};
 
 use crate::auth::Overrides;
-use crate::broker::{
-    AttachOptions, Attached, HistoryFilter, Position, StreamOptions,
-};
+use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, StreamOptions};
 use crate::config::stream;
 use crate::session::commands::connect::ttl;
 
@@ -110,12 +108,16 @@ impl Plan {
             data,
             expire_at,
         } = token;
-        let positioned = overrides.force_positioning.unwrap_or(options.force_positioning)
+        let positioned = overrides
+            .force_positioning
+            .unwrap_or(options.force_positioning)
             || request.positioned && (options.allow_positioning || reads_history);
         let recoverable = overrides.force_recovery.unwrap_or(options.force_recovery)
             || request.recoverable && (options.allow_recovery || reads_history);
         let emit_joins = overrides.join_leave.unwrap_or(options.join_leave);
-        let pushed = overrides.force_push_join_leave.unwrap_or(options.force_push_join_leave);
+        let pushed = overrides
+            .force_push_join_leave
+            .unwrap_or(options.force_push_join_leave);
         let positioned = positioned || recoverable;
         let mode = match options.force_recovery_mode {
             RecoveryMode::Cache => Mode::Cache,
@@ -208,16 +210,21 @@ impl Plan {
                 let same_epoch = since.epoch.is_empty() || since.epoch == top.epoch;
                 let found = match mode {
                     Mode::Stream => (same_epoch && page.complete).then_some(page.publications),
-                    Mode::Cache if same_epoch && since.offset > 0 && since == *top => Some(Vec::new()),
+                    Mode::Cache if same_epoch && since.offset > 0 && since == *top => {
+                        Some(Vec::new())
+                    }
                     Mode::Cache => Some(page.publications).filter(|found| !found.is_empty()),
                 };
                 match found {
                     Some(found) => {
                         result.recovered = true;
                         result.offset = since.offset;
-                        result.publications = found.iter().map(|it| it.publication.clone()).collect();
+                        result.publications =
+                            found.iter().map(|it| it.publication.clone()).collect();
                     }
-                    None if self.reject_unrecovered && mode == Mode::Stream => return Err(Unrecoverable),
+                    None if self.reject_unrecovered && mode == Mode::Stream => {
+                        return Err(Unrecoverable);
+                    }
                     None => {}
                 }
             }

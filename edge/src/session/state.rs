@@ -6,7 +6,9 @@ use tidewire_protocol::{
 };
 use uuid::Uuid;
 
-use super::commands::{connect, history, presence, publish, refresh, sub_refresh, subscribe, unsubscribe};
+use super::commands::{
+    connect, history, presence, publish, refresh, sub_refresh, subscribe, unsubscribe,
+};
 use super::{Answer, Ctx, Step};
 
 /// A client's session.
@@ -94,8 +96,9 @@ impl Session {
         let (id, request) = command.into_request();
         match (&self.phase, request) {
             (Phase::New, Wire::Connect(request)) => connect::handle(self, id, request, ctx),
-            (Phase::New | Phase::Closed, _)
-            | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => bad_request(),
+            (Phase::New | Phase::Closed, _) | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => {
+                bad_request()
+            }
             (_, Wire::Subscribe(request)) => subscribe::handle(self, id, request, ctx),
             (_, Wire::Unsubscribe(request)) => unsubscribe::handle(id, &request, ctx),
             (_, Wire::Publish(request)) => publish::handle(self, id, request, ctx),

@@ -12,13 +12,14 @@ use tidewire_protocol::{
 };
 
 use super::*;
+use crate::broker::Position;
 
 const NOW: u64 = 1_800_000_000;
 const YEAR: u64 = 365 * 24 * 3600;
 
 /// What a command came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Came {
     /// A reply without error; the session goes on.
     Done,
     /// An error reply; the session goes on.
@@ -28,17 +29,22 @@ enum Outcome {
     /// The connection is closed with this code.
     Closed(u32),
 }
-use Outcome::{Closed, Done, Error, Refused};
+use Came::{Closed, Done, Error, Refused};
 
 /// A shard's place: records what the session asks of it.
 struct Place {
     live: Live,
-    boot: Config,
     now: u64,
     replies: Vec<Reply>,
     identified: Vec<String>,
     expire_at: Option<u64>,
-    subscriptions: BTreeMap<String, Subscribed>,
+    subscriptions: BTreeMap<String, Option<Grant>>,
+    /// What an attach to a stream finds.
+    stream: Option<Attached>,
+    /// What attaches asked for.
+    attached: Vec<AttachOptions>,
+    /// What history commands asked for.
+    read: Vec<HistoryFilter>,
     published: Vec<(String, Publication)>,
     /// What the broker answers to the next attach or publish.
     broken: Option<BrokerError>,
@@ -47,10 +53,6 @@ struct Place {
 impl Ctx for Place {
     fn live(&self) -> &Live {
         &self.live
-    }
-
-    fn boot(&self) -> &Config {
-        &self.boot
     }
 
     fn unix_time(&self) -> u64 {
@@ -70,26 +72,33 @@ impl Ctx for Place {
     }
 
     fn subscribed(&self, channel: &str) -> Subscribed {
-        self.subscriptions
-            .get(channel)
-            .copied()
-            .unwrap_or(Subscribed::No)
+        match self.subscriptions.get(channel) {
+            None => Subscribed::No,
+            Some(None) => Subscribed::Opening,
+            Some(Some(_)) => Subscribed::Yes,
+        }
     }
 
     fn subscriptions(&self) -> usize {
         self.subscriptions.len()
     }
 
-    fn open(&mut self, channel: &str) {
-        self.subscriptions
-            .insert(channel.to_owned(), Subscribed::Opening);
+    fn grant(&mut self, channel: &str) -> Option<&mut Grant> {
+        self.subscriptions.get_mut(channel)?.as_mut()
     }
 
-    fn settle(&mut self, channel: &str, to: Subscribed) {
-        if to == Subscribed::No {
-            self.subscriptions.remove(channel);
-        } else if self.subscribed(channel) == Subscribed::Opening {
-            self.subscriptions.insert(channel.to_owned(), to);
+    fn open(&mut self, channel: &str) {
+        self.subscriptions.insert(channel.to_owned(), None);
+    }
+
+    fn settle(&mut self, channel: &str, to: Settle) {
+        match to {
+            Settle::Ended => drop(self.subscriptions.remove(channel)),
+            Settle::Live(grant) => {
+                if let Some(opening @ None) = self.subscriptions.get_mut(channel) {
+                    *opening = Some(grant);
+                }
+            }
         }
     }
 }
@@ -107,13 +116,15 @@ impl Client {
         Self {
             session: Session::new(),
             place: Place {
-                live: Live::new(config.clone(), String::new()).unwrap(),
-                boot: config,
+                live: Live::new(config.clone(), config.into(), String::new()).unwrap(),
                 now: NOW,
                 replies: Vec::new(),
                 identified: Vec::new(),
                 expire_at: None,
                 subscriptions: BTreeMap::new(),
+                stream: None,
+                attached: Vec::new(),
+                read: Vec::new(),
                 published: Vec::new(),
                 broken: None,
             },
@@ -127,7 +138,7 @@ impl Client {
         client
     }
 
-    fn run(&mut self, command: Command) -> Outcome {
+    fn run(&mut self, command: Command) -> Came {
         let id = command.id;
         let before = self.place.replies.len();
         let step = self.session.handle(command, &mut self.place);
@@ -161,48 +172,77 @@ impl Client {
     }
 
     fn answer(&mut self, request: Request) -> Answer {
-        let position = match self.place.broken.take() {
-            None => Ok(Position::default()),
-            Some(error) => Err(error),
-        };
+        let broken = self.place.broken.take();
+        let now = self.place.now as f64 + 0.5;
+        let verifier = &self.place.live.verifier;
         match request {
             Request::Verify { token } => {
-                let claims = self
-                    .place
-                    .live
-                    .verifier
-                    .verify_connect(&token, self.place.now as f64 + 0.5);
-                Answer::Verified(claims.map(Box::new))
+                Answer::Verified(verifier.verify_connect(&token, now).map(Box::new))
             }
-            Request::Attach { .. } => Answer::Attached(position),
+            Request::VerifySubscription { token } => {
+                Answer::VerifiedSubscription(verifier.verify_subscribe(&token, now).map(Box::new))
+            }
+            Request::Attach { options, .. } => {
+                let attached = match (options.stream, &self.place.stream) {
+                    (Some(_), Some(found)) => found.clone(),
+                    _ => Attached::default(),
+                };
+                self.place.attached.push(options);
+                Answer::Attached(broken.map_or(Ok(attached), Err))
+            }
             Request::Publish {
                 channel,
                 publication,
+                ..
             } => {
-                if position.is_ok() {
+                if broken.is_none() {
                     self.place.published.push((channel.into(), *publication));
                 }
-                Answer::Published(position)
+                Answer::Published(broken.map_or(Ok(Outcome::default()), Err))
+            }
+            Request::History { filter, .. } => {
+                self.place.read.push(filter);
+                let page = HistoryPage {
+                    top: Position {
+                        offset: 7,
+                        epoch: "e".into(),
+                    },
+                    ..HistoryPage::default()
+                };
+                Answer::History(broken.map_or(Ok(page), Err))
+            }
+            Request::Presence { channel } => {
+                let client = |client: &str, user: &str| {
+                    let info = ClientInfo {
+                        client: client.to_owned(),
+                        user: user.to_owned(),
+                        ..ClientInfo::default()
+                    };
+                    (client.to_owned(), info)
+                };
+                assert!(!channel.is_empty());
+                let clients = [client("a", "1"), client("b", "1"), client("c", "")];
+                Answer::Presence(Ok(clients.into()))
             }
         }
     }
 
-    fn connect(&mut self, token: &str) -> Outcome {
+    fn connect(&mut self, token: &str) -> Came {
         self.run(connect(token))
     }
 
-    fn subscribe(&mut self, channel: &str) -> Outcome {
+    fn subscribe(&mut self, channel: &str) -> Came {
         self.run(subscribe(SubscribeRequest {
             channel: channel.to_owned(),
             ..SubscribeRequest::default()
         }))
     }
 
-    fn publish(&mut self, channel: &str, data: &str) -> Outcome {
+    fn publish(&mut self, channel: &str, data: &str) -> Came {
         self.run(publish(channel, data))
     }
 
-    fn refresh(&mut self, token: &str) -> Outcome {
+    fn refresh(&mut self, token: &str) -> Came {
         self.run(Command {
             id: 9,
             refresh: Some(RefreshRequest {
@@ -333,7 +373,7 @@ fn who_connects_is_decided_in_the_order_of_the_contract() {
     let user = || token(&json!({"sub": "42"}));
     let expired = || token(&json!({"sub": "42", "exp": NOW - 1}));
     #[rustfmt::skip]
-    let rows: Vec<(&str, &Value, String, Outcome)> = vec![
+    let rows: Vec<(&str, &Value, String, Came)> = vec![
         ("valid token", &nothing, user(), Done),
         ("token without user", &nothing, token(&json!({})), Done),
         ("token expired", &nothing, expired(), Refused(109)),
@@ -438,7 +478,7 @@ fn in_insecure_mode_a_token_names_the_user_but_does_not_limit_the_connection() {
 }
 
 /// A command, and what it comes to for a new session and for one that is ready.
-fn every_command() -> Vec<(Command, Outcome)> {
+fn every_command() -> Vec<(Command, Came)> {
     let mut all = vec![
         (connect(""), Closed(3501)),
         (
@@ -511,17 +551,16 @@ fn an_answer_that_fits_no_command_is_our_fault() {
     assert!(matches!(step, Step::Call(_)));
     let step = client
         .session
-        .resume(Answer::Attached(Ok(Position::default())), &mut client.place);
+        .resume(Answer::Attached(Ok(Attached::default())), &mut client.place);
     assert!(matches!(step, Step::Close(reason) if reason.code == 3004));
 }
 
 #[test]
 fn an_answer_that_nobody_waits_for_changes_nothing() {
     let mut client = Client::connected(&json!({}), "42");
-    let step = client.session.resume(
-        Answer::Published(Ok(Position::default())),
-        &mut client.place,
-    );
+    let step = client
+        .session
+        .resume(Answer::Published(Ok(Outcome::default())), &mut client.place);
     assert!(matches!(step, Step::Idle));
     assert_eq!(client.place.replies.len(), 1);
 }
@@ -594,7 +633,7 @@ fn who_may_subscribe_is_decided_in_the_order_of_the_contract() {
 fn a_refused_subscribe_leaves_no_subscription() {
     let mut client = Client::connected(&namespaces(), "42");
     assert_eq!(client.subscribe("closed:a"), Error(103));
-    assert_eq!(client.place.subscriptions, BTreeMap::new());
+    assert!(client.place.subscriptions.is_empty());
 }
 
 #[test]
@@ -775,13 +814,13 @@ fn who_may_publish_is_decided_in_the_order_of_the_contract() {
     ];
     for (channel, expected) in rows {
         let mut outcomes = Vec::new();
-        for subscribed in [Subscribed::No, Subscribed::Yes] {
+        for subscribed in [None, Some(Grant::default())] {
             for user in ["42", ""] {
                 let mut client = Client::connected(&options, user);
-                client
-                    .place
-                    .subscriptions
-                    .insert(channel.to_owned(), subscribed);
+                if let Some(grant) = subscribed.clone() {
+                    let subscriptions = &mut client.place.subscriptions;
+                    subscriptions.insert(channel.to_owned(), Some(grant));
+                }
                 outcomes.push(client.publish(channel, "{}"));
             }
         }
@@ -957,6 +996,6 @@ fn a_live_option_counts_from_the_next_command_on() {
         {"name": "news", "allow_subscribe_for_client": true}
     ]}}));
     let config = load::from_value("test", &options).unwrap().config;
-    client.place.live = Live::new(config, String::new()).unwrap();
+    client.place.live = Live::new(config.clone(), config.into(), String::new()).unwrap();
     assert_eq!(client.subscribe("news:a"), Done);
 }

@@ -131,7 +131,9 @@ impl Conn {
     }
 
     pub(super) fn subscription_mut(&mut self, channel: ChannelId) -> Option<&mut Subscription> {
-        self.subscriptions.iter_mut().find(|it| it.channel == channel)
+        self.subscriptions
+            .iter_mut()
+            .find(|it| it.channel == channel)
     }
 
     /// Adds an opening subscription. Most clients have one: no room for more is taken in advance.

@@ -20,11 +20,15 @@ impl Turn<'_> {
         match &delivery.event {
             Event::Publication(published) => self.publication(&delivery.channel, published),
             Event::Join(who) => self.joined(&delivery.channel, |kind, out| {
-                let join = Join { info: Some(ClientInfo::clone(who)) };
+                let join = Join {
+                    info: Some(ClientInfo::clone(who)),
+                };
                 encode::join(kind.variant.encoding(), &delivery.channel, &join, out)
             }),
             Event::Leave(who) => self.joined(&delivery.channel, |kind, out| {
-                let leave = Leave { info: Some(ClientInfo::clone(who)) };
+                let leave = Leave {
+                    info: Some(ClientInfo::clone(who)),
+                };
                 encode::leave(kind.variant.encoding(), &delivery.channel, &leave, out)
             }),
         }
@@ -43,9 +47,13 @@ impl Turn<'_> {
         if step == Step::Old {
             return;
         }
-        let unfit = self.push_to_members(name, |_| true, |kind, out| {
-            encode::publication(kind.variant.encoding(), name, &published.publication, out)
-        });
+        let unfit = self.push_to_members(
+            name,
+            |_| true,
+            |kind, out| {
+                encode::publication(kind.variant.encoding(), name, &published.publication, out)
+            },
+        );
         if let Some((_, channel)) = self.state.hub.channel_mut(name) {
             let moved = channel.catch_up();
             self.state.moved(id, moved);
@@ -58,7 +66,11 @@ impl Turn<'_> {
         }
     }
 
-    fn joined(&mut self, name: &str, encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>) {
+    fn joined(
+        &mut self,
+        name: &str,
+        encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
+    ) {
         for key in self.push_to_members(name, |kind| kind.joins, encode) {
             self.close(key, &DisconnectCode::InappropriateProtocol.into());
         }
@@ -81,7 +93,9 @@ impl Turn<'_> {
         } = &mut *self.state;
         let mut unfit = Vec::new();
         let mut deliveries = 0;
-        let members = hub.channel(name).map_or(&[][..], |channel| channel.members());
+        let members = hub
+            .channel(name)
+            .map_or(&[][..], |channel| channel.members());
         for members in members.iter().filter(|members| wants(members.kind)) {
             encoded.clear();
             let frame = match encode(members.kind, encoded) {
@@ -127,7 +141,10 @@ impl Turn<'_> {
                 generation: conn.generation,
             };
             let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
-            match grant.filter(|grant| grant.positioned).map(|grant| grant.server_side) {
+            match grant
+                .filter(|grant| grant.positioned)
+                .map(|grant| grant.server_side)
+            {
                 None => {}
                 Some(true) => self.close(key, &DisconnectCode::InsufficientState.into()),
                 Some(false) => self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState),

@@ -179,7 +179,9 @@ impl Hub {
         let moved = match member.place {
             Place::Opening => None,
             Place::Late => {
-                channel.late.retain(|late| late.connection != member.connection);
+                channel
+                    .late
+                    .retain(|late| late.connection != member.connection);
                 None
             }
             Place::At(place) => channel.remove(member.kind, place),
@@ -220,9 +222,12 @@ impl Hub {
 
     /// Every channel with its number of members.
     pub fn counts(&self) -> impl Iterator<Item = (Arc<str>, u32)> {
-        self.channels
-            .iter()
-            .map(|(_, channel)| (Arc::clone(&channel.name), index(channel.connections().count())))
+        self.channels.iter().map(|(_, channel)| {
+            (
+                Arc::clone(&channel.name),
+                index(channel.connections().count()),
+            )
+        })
     }
 
     fn close_if_empty(&mut self, id: ChannelId) -> Option<Arc<str>> {
@@ -251,7 +256,10 @@ impl Channel {
 
     /// Every subscriber, late ones too.
     pub fn connections(&self) -> impl Iterator<Item = u32> {
-        let members = self.members.iter().flat_map(|members| members.connections.iter().copied());
+        let members = self
+            .members
+            .iter()
+            .flat_map(|members| members.connections.iter().copied());
         members.chain(self.late.iter().map(|late| late.connection))
     }
 
@@ -279,12 +287,17 @@ impl Channel {
 
     /// Brings in step whoever waited for what has passed now; call after the event was delivered to the members.
     pub fn catch_up(&mut self) -> Vec<Moved> {
-        let passed = self.position.as_ref().map_or(u64::MAX, |position| position.offset);
+        let passed = self
+            .position
+            .as_ref()
+            .map_or(u64::MAX, |position| position.offset);
         let (ready, late): (Vec<Late>, Vec<Late>) = std::mem::take(&mut self.late)
             .into_iter()
             .partition(|late| late.until <= passed);
         self.late = late;
-        let join = |Late { connection, kind, .. }: Late| Moved {
+        let join = |Late {
+                        connection, kind, ..
+                    }: Late| Moved {
             connection,
             kind,
             place: Place::At(self.add(kind, connection)),
@@ -334,17 +347,23 @@ impl Channel {
     }
 
     fn remove(&mut self, kind: Kind, place: u32) -> Option<Moved> {
-        let at = self.members.iter().position(|members| members.kind == kind)?;
+        let at = self
+            .members
+            .iter()
+            .position(|members| members.kind == kind)?;
         let members = self.members.get_mut(at)?;
         if members.connections.len() <= place as usize {
             return None;
         }
         members.connections.swap_remove(place as usize);
-        let moved = members.connections.get(place as usize).map(|&connection| Moved {
-            connection,
-            kind,
-            place: Place::At(place),
-        });
+        let moved = members
+            .connections
+            .get(place as usize)
+            .map(|&connection| Moved {
+                connection,
+                kind,
+                place: Place::At(place),
+            });
         if members.connections.is_empty() {
             self.members.swap_remove(at);
         } else if members.connections.capacity() > 4 * members.connections.len() {

@@ -150,10 +150,10 @@ mod tests {
         };
         Delivery {
             channel: Arc::from("c"),
-            published: Arc::new(Published {
-                prev: 0,
+            event: broker::Event::Publication(Arc::new(Published {
                 publication,
-            }),
+                ..Published::default()
+            })),
         }
     }
 

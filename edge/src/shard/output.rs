@@ -255,7 +255,12 @@ impl Shard {
 }
 
 /// Puts a frame into a connection's outbox and the connection onto the dirty list; the bytes now queued.
-pub(super) fn queue(conn: &mut Conn, index: u32, frame: Rc<Frame>, dirty: &mut Vec<ConnKey>) -> usize {
+pub(super) fn queue(
+    conn: &mut Conn,
+    index: u32,
+    frame: Rc<Frame>,
+    dirty: &mut Vec<ConnKey>,
+) -> usize {
     if !conn.dirty && !conn.draining {
         conn.dirty = true;
         dirty.push(ConnKey {

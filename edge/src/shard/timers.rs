@@ -138,7 +138,9 @@ impl Turn<'_> {
         let mut more = false;
         for subscription in &conn.subscriptions {
             let grant = subscription.grant.as_ref();
-            let Some((at, server_side)) = grant.and_then(|it| Some((it.expire_at?, it.server_side))) else {
+            let Some((at, server_side)) =
+                grant.and_then(|it| Some((it.expire_at?, it.server_side)))
+            else {
                 continue;
             };
             if at < oldest {

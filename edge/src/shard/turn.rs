@@ -200,7 +200,11 @@ impl<'a> Turn<'a> {
         };
         let info = |connection: u32| {
             let conn = self.state.conns.get(connection as usize)?;
-            let grant = conn.subscription(id)?.grant.as_ref().filter(|grant| grant.presence)?;
+            let grant = conn
+                .subscription(id)?
+                .grant
+                .as_ref()
+                .filter(|grant| grant.presence)?;
             grant.member.as_deref().cloned()
         };
         channel.connections().filter_map(info).collect()
@@ -218,7 +222,9 @@ impl<'a> Turn<'a> {
             kind, place, grant, ..
         } = conn.subscriptions.swap_remove(at);
         let broker = &self.shard.services.broker;
-        let leaves = grant.filter(|grant| grant.emit_joins).and_then(|grant| grant.member);
+        let leaves = grant
+            .filter(|grant| grant.emit_joins)
+            .and_then(|grant| grant.member);
         let name = self.state.hub.name(id).cloned();
         let empty = if place == Place::Opening {
             self.state.hub.abandon(id)
@@ -319,7 +325,9 @@ impl CommandCtx<'_, '_> {
         if subscription.place != Place::Opening {
             return;
         }
-        let place = state.hub.join(id, kind, self.key.index, grant.position.as_ref());
+        let place = state
+            .hub
+            .join(id, kind, self.key.index, grant.position.as_ref());
         let joins = grant.member.clone().filter(|_| grant.emit_joins);
         subscription.kind = kind;
         subscription.place = place;

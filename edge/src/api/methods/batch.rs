@@ -34,7 +34,9 @@ pub(in crate::api) async fn call(api: &Api, mut fields: Fields) -> Result<Replie
     let commands = commands.iter().map(|command| Command::parse(command.get()));
     let commands: Vec<Command> = commands.collect::<Result<_, _>>()?;
     let at_once = if parallel { PARALLEL_MAX } else { 1 };
-    let replies = stream::iter(commands).map(|command| command.run(api)).buffered(at_once);
+    let replies = stream::iter(commands)
+        .map(|command| command.run(api))
+        .buffered(at_once);
     Ok(Replies {
         replies: replies.collect().await,
     })

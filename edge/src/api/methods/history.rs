@@ -56,7 +56,11 @@ pub(super) async fn call(api: &Api, mut fields: Fields) -> Result<HistoryResult,
         reverse: fields.take("reverse")?,
     };
     let options = options(api, &channel)?;
-    let page = api.services.broker.history(&channel, &filter, options).await?;
+    let page = api
+        .services
+        .broker
+        .history(&channel, &filter, options)
+        .await?;
     let items = page.publications.iter().map(|it| item(&it.publication));
     Ok(HistoryResult {
         publications: items.collect::<Result<_, _>>()?,

@@ -56,7 +56,11 @@ pub(super) async fn call(
 /// `rpc`: no method is registered (server-api.md section 5.11).
 fn rpc(mut fields: Fields) -> Result<Box<RawValue>, ApiError> {
     let method: String = fields.take("method")?;
-    Err(if method.is_empty() { ApiError::BadRequest } else { ApiError::NotFound })
+    Err(if method.is_empty() {
+        ApiError::BadRequest
+    } else {
+        ApiError::NotFound
+    })
 }
 
 fn raw(result: &impl Serialize) -> Result<Box<RawValue>, ApiError> {

@@ -47,7 +47,9 @@ impl Info {
 
 pub(super) async fn call(api: &Api, fields: Fields) -> Result<PresenceResult, ApiError> {
     let clients = clients(api, fields).await?;
-    let infos = clients.into_iter().map(|(id, info)| Ok((id, Info::new(&info)?)));
+    let infos = clients
+        .into_iter()
+        .map(|(id, info)| Ok((id, Info::new(&info)?)));
     Ok(PresenceResult {
         presence: infos.collect::<Result<_, ApiError>>()?,
     })

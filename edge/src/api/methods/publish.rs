@@ -79,7 +79,11 @@ impl Content {
         })
     }
 
-    pub(super) async fn publish(&self, api: &Api, channel: &str) -> Result<PublishResult, ApiError> {
+    pub(super) async fn publish(
+        &self,
+        api: &Api,
+        channel: &str,
+    ) -> Result<PublishResult, ApiError> {
         if channel.is_empty() {
             return Err(ApiError::BadRequest);
         }

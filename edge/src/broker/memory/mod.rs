@@ -117,13 +117,22 @@ impl Memory {
         }
     }
 
-    pub(super) fn attach(&self, channel: &str, shard: ShardId, options: &AttachOptions) -> Result<Attached, BrokerError> {
+    pub(super) fn attach(
+        &self,
+        channel: &str,
+        shard: ShardId,
+        options: &AttachOptions,
+    ) -> Result<Attached, BrokerError> {
         let mut locked = self.channels.lock(channel);
         let attached = match options.stream {
             None => Attached::default(),
             Some(stream) => {
                 let stream = locked.state().stream(channel, Instant::now(), stream);
-                let page = options.read.as_ref().map(|filter| stream.read(filter)).transpose();
+                let page = options
+                    .read
+                    .as_ref()
+                    .map(|filter| stream.read(filter))
+                    .transpose();
                 // A page that cannot be read (other epoch) is an incomplete one: the position still counts.
                 let page = match page {
                     Err(BrokerError::UnknownEpoch) => Some(HistoryPage {
@@ -153,7 +162,10 @@ impl Memory {
         options: StreamOptions,
     ) -> Result<HistoryPage, BrokerError> {
         let mut locked = self.channels.lock(channel);
-        locked.state().stream(channel, Instant::now(), options).read(filter)
+        locked
+            .state()
+            .stream(channel, Instant::now(), options)
+            .read(filter)
     }
 
     pub(super) fn remove_history(&self, channel: &str) {
@@ -171,16 +183,27 @@ impl Memory {
 impl Kept {
     /// The channel's stream, made anew if it is absent or forgotten, and used now.
     fn stream(&mut self, channel: &str, now: Instant, options: StreamOptions) -> &mut Stream {
-        if self.streams.get_mut(channel).is_none_or(|stream| !stream.live(now)) {
+        if self
+            .streams
+            .get_mut(channel)
+            .is_none_or(|stream| !stream.live(now))
+        {
             self.streams.insert(Arc::from(channel), Stream::new());
         }
-        let stream = self.streams.entry(Arc::from(channel)).or_insert_with(Stream::new);
+        let stream = self
+            .streams
+            .entry(Arc::from(channel))
+            .or_insert_with(Stream::new);
         stream.used(now, options.meta_ttl);
         stream
     }
 }
 
-fn without_stream(locked: &Locked<'_, Kept>, channel: &str, publication: &Publication) -> Result<Outcome, NoRoom> {
+fn without_stream(
+    locked: &Locked<'_, Kept>,
+    channel: &str,
+    publication: &Publication,
+) -> Result<Outcome, NoRoom> {
     let published = Published {
         publication: publication.clone(),
         ..Published::default()

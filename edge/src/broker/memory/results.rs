@@ -25,7 +25,9 @@ impl Results {
             return None;
         }
         self.expire(now);
-        self.by_key.get(&(Box::from(channel), Box::from(key))).cloned()
+        self.by_key
+            .get(&(Box::from(channel), Box::from(key)))
+            .cloned()
     }
 
     /// Remembers a result.
@@ -37,7 +39,11 @@ impl Results {
 
     /// Forgets what is older than five minutes.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.order.front().is_some_and(|(expires, _)| *expires <= now) {
+        while self
+            .order
+            .front()
+            .is_some_and(|(expires, _)| *expires <= now)
+        {
             if let Some((_, id)) = self.order.pop_front() {
                 self.by_key.remove(&id);
             }

@@ -29,7 +29,10 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new() -> Self {
-        let letters = rand::rng().sample_iter(Alphanumeric).take(8).map(char::from);
+        let letters = rand::rng()
+            .sample_iter(Alphanumeric)
+            .take(8)
+            .map(char::from);
         Self {
             epoch: letters.collect::<String>().into(),
             top: 0,
@@ -81,8 +84,16 @@ impl Stream {
     /// The publication as it would be appended now.
     pub(super) fn next(&self, publication: Publication, delta: bool) -> Published {
         let offset = self.top + 1;
-        let base = self.kept.back().filter(|_| delta).map(|last| last.publication.data.clone());
-        let epoch = if offset == 1 { self.epoch.to_string() } else { String::new() };
+        let base = self
+            .kept
+            .back()
+            .filter(|_| delta)
+            .map(|last| last.publication.data.clone());
+        let epoch = if offset == 1 {
+            self.epoch.to_string()
+        } else {
+            String::new()
+        };
         Published {
             prev: self.top,
             epoch: Arc::clone(&self.epoch),
@@ -96,7 +107,12 @@ impl Stream {
     }
 
     /// Appends what [`Stream::next`] gave.
-    pub(super) fn append(&mut self, published: Arc<Published>, options: StreamOptions, now: Instant) {
+    pub(super) fn append(
+        &mut self,
+        published: Arc<Published>,
+        options: StreamOptions,
+        now: Instant,
+    ) {
         self.top = published.publication.offset;
         self.kept.push_back(published);
         while self.kept.len() > options.size {
@@ -119,10 +135,21 @@ impl Stream {
         let offset = |published: &&Arc<Published>| published.publication.offset;
         let publications: Vec<Arc<Published>> = if filter.reverse {
             let before = |it: &&Arc<Published>| since.is_none_or(|since| offset(it) < since);
-            self.kept.iter().rev().filter(before).take(limit).cloned().collect()
+            self.kept
+                .iter()
+                .rev()
+                .filter(before)
+                .take(limit)
+                .cloned()
+                .collect()
         } else {
             let after = |it: &&Arc<Published>| since.is_none_or(|since| offset(it) > since);
-            self.kept.iter().filter(after).take(limit).cloned().collect()
+            self.kept
+                .iter()
+                .filter(after)
+                .take(limit)
+                .cloned()
+                .collect()
         };
         let complete = !filter.reverse && self.is_complete(since.unwrap_or(0), &publications);
         Ok(HistoryPage {
@@ -135,9 +162,7 @@ impl Stream {
     /// Whether `since` and what follows reach the top without a gap.
     fn is_complete(&self, since: u64, publications: &[Arc<Published>]) -> bool {
         match (publications.first(), publications.last()) {
-            (Some(first), Some(last)) => {
-                first.prev == since && last.publication.offset == self.top
-            }
+            (Some(first), Some(last)) => first.prev == since && last.publication.offset == self.top,
             _ => since == self.top,
         }
     }
@@ -172,7 +197,10 @@ mod tests {
     }
 
     fn offsets(page: &HistoryPage) -> Vec<u64> {
-        page.publications.iter().map(|it| it.publication.offset).collect()
+        page.publications
+            .iter()
+            .map(|it| it.publication.offset)
+            .collect()
     }
 
     proptest! {
@@ -224,9 +252,15 @@ mod tests {
             }),
             ..HistoryFilter::default()
         };
-        assert!(matches!(stream.read(&since("other")), Err(BrokerError::UnknownEpoch)));
+        assert!(matches!(
+            stream.read(&since("other")),
+            Err(BrokerError::UnknownEpoch)
+        ));
         assert_eq!(offsets(&stream.read(&since("")).unwrap()), [2, 3]);
-        assert_eq!(offsets(&stream.read(&since(&stream.epoch)).unwrap()), [2, 3]);
+        assert_eq!(
+            offsets(&stream.read(&since(&stream.epoch)).unwrap()),
+            [2, 3]
+        );
     }
 
     #[test]
@@ -235,7 +269,14 @@ mod tests {
         let now = Instant::now();
         stream.used(now, 2 * HOUR);
         assert!(stream.live(now + HOUR + Duration::from_secs(1)));
-        assert_eq!(stream.read(&HistoryFilter::default()).unwrap().publications.len(), 0);
+        assert_eq!(
+            stream
+                .read(&HistoryFilter::default())
+                .unwrap()
+                .publications
+                .len(),
+            0
+        );
         assert_eq!(stream.position().offset, 3);
         assert!(!stream.live(now + 2 * HOUR));
     }
@@ -243,7 +284,11 @@ mod tests {
     #[test]
     fn only_the_first_publication_carries_the_epoch() {
         let stream = filled(2, 10);
-        let epochs: Vec<_> = stream.kept.iter().map(|it| it.publication.epoch.clone()).collect();
+        let epochs: Vec<_> = stream
+            .kept
+            .iter()
+            .map(|it| it.publication.epoch.clone())
+            .collect();
         assert_eq!(epochs, [stream.epoch.to_string(), String::new()]);
     }
 
@@ -252,6 +297,10 @@ mod tests {
         let mut stream = filled(0, 10);
         stream.set_version(5, "a");
         assert!(stream.has_version(5, "a") && stream.has_version(4, ""));
-        assert!(!stream.has_version(6, "a") && !stream.has_version(5, "b") && !stream.has_version(0, "a"));
+        assert!(
+            !stream.has_version(6, "a")
+                && !stream.has_version(5, "b")
+                && !stream.has_version(0, "a")
+        );
     }
 }

@@ -164,7 +164,10 @@ impl NatsCore {
         }
         let link = self.link.clone();
         tokio::spawn(async move {
-            if let Err(error) = link.publish(subject, Bytes::from(push.encode_to_vec())).await {
+            if let Err(error) = link
+                .publish(subject, Bytes::from(push.encode_to_vec()))
+                .await
+            {
                 tracing::debug!(%error, "a join or leave was not sent");
             }
         });

@@ -317,5 +317,7 @@ pub(in crate::session) fn ttl(expire_at: u64, now: u64) -> u32 {
 }
 
 fn unix_ms(seconds: u64) -> i64 {
-    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000)
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX)
+        .saturating_mul(1000)
 }

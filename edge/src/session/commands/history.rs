@@ -61,7 +61,11 @@ pub(in crate::session) fn read(
         Err(error) => return refuse(id, broker_error(&error), ctx),
     };
     let result = HistoryResult {
-        publications: page.publications.iter().map(|it| it.publication.clone()).collect(),
+        publications: page
+            .publications
+            .iter()
+            .map(|it| it.publication.clone())
+            .collect(),
         epoch: page.top.epoch.to_string(),
         offset: page.top.offset,
     };

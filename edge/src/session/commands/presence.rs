@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidewire_protocol::{
-    ClientInfo, ErrorCode, PresenceResult, PresenceStatsResult, Reply,
-};
+use tidewire_protocol::{ClientInfo, ErrorCode, PresenceResult, PresenceStatsResult, Reply};
 
 use super::{Feature, Right, permitted};
 use crate::control::ControlError;

@@ -24,7 +24,9 @@ pub(in crate::session) fn handle(
         Ok(options) => options,
         Err(code) => return refuse(id, code, ctx),
     };
-    let member = ctx.grant(&request.channel).and_then(|grant| grant.member.as_deref().cloned());
+    let member = ctx
+        .grant(&request.channel)
+        .and_then(|grant| grant.member.as_deref().cloned());
     let publication = Publication {
         data: request.data,
         info: Some(member.unwrap_or_else(|| session.client_info())),
@@ -38,7 +40,11 @@ pub(in crate::session) fn handle(
     }))
 }
 
-fn check(request: &PublishRequest, user: &str, ctx: &impl Ctx) -> Result<PublishOptions, ErrorCode> {
+fn check(
+    request: &PublishRequest,
+    user: &str,
+    ctx: &impl Ctx,
+) -> Result<PublishOptions, ErrorCode> {
     let live = ctx.live();
     let options = options(live, &request.channel)?;
     if request.r#type != 0 || !accepts_data(options, &request.data) {

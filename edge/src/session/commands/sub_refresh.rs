@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use tidewire_protocol::{ClientInfo, DisconnectCode, ErrorCode, Reply, SubRefreshRequest, SubRefreshResult};
+use tidewire_protocol::{
+    ClientInfo, DisconnectCode, ErrorCode, Reply, SubRefreshRequest, SubRefreshResult,
+};
 
 use super::connect::ttl;
 use super::subscribe::{belongs, expiry};
@@ -29,7 +31,11 @@ pub(in crate::session) fn handle(
         return refuse(id, ErrorCode::PermissionDenied, ctx);
     }
     if token.is_empty() {
-        return if channel.is_empty() { bad_request() } else { refuse(id, ErrorCode::BadRequest, ctx) };
+        return if channel.is_empty() {
+            bad_request()
+        } else {
+            refuse(id, ErrorCode::BadRequest, ctx)
+        };
     }
     session.pending = Some(Box::new(Pending::SubRefresh(Verifying { id, channel })));
     Step::Call(Box::new(Request::VerifySubscription { token }))
@@ -51,7 +57,11 @@ impl Verifying {
                 return Step::Close(DisconnectCode::InvalidToken.into());
             }
         };
-        let channel = if channel.is_empty() { claims.channel.clone() } else { channel };
+        let channel = if channel.is_empty() {
+            claims.channel.clone()
+        } else {
+            channel
+        };
         if !belongs(&claims, session, &channel) {
             return Step::Close(DisconnectCode::InvalidToken.into());
         }

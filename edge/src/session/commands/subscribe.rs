@@ -163,7 +163,11 @@ fn attach(
         Ok(options) => options,
         Err(code) => return refuse(id, code, ctx),
     };
-    let rights = rights(options, session.user().unwrap_or_default(), live.config.client.insecure);
+    let rights = rights(
+        options,
+        session.user().unwrap_or_default(),
+        live.config.client.insecure,
+    );
     let plan = Plan::new(&request, options, token, rights);
     let limit = live.boot.client.recovery_max_publication_limit;
     let attach = plan.attach_options(limit);

@@ -9,9 +9,16 @@ use proptest::prelude::*;
 #[derive(Clone, Debug)]
 enum Act {
     /// Subscribe; the broker's position is so far ahead of what has passed here.
-    Join { connection: u32, protobuf: bool, delta: bool, ahead: u64 },
+    Join {
+        connection: u32,
+        protobuf: bool,
+        delta: bool,
+        ahead: u64,
+    },
     Abandon,
-    Leave { pick: usize },
+    Leave {
+        pick: usize,
+    },
     /// The next event of the stream passes.
     Event,
     /// An event that passed already comes again.
@@ -59,19 +66,47 @@ impl World {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Join { connection, protobuf, delta, ahead } if !self.subscribers.contains_key(&connection) => {
+            Act::Join {
+                connection,
+                protobuf,
+                delta,
+                ahead,
+            } if !self.subscribers.contains_key(&connection) => {
                 let kind = Kind {
-                    variant: if protobuf { Variant::WebSocketProtobuf } else { Variant::WebSocketJson },
-                    delta: if delta { DeltaState::Fresh } else { DeltaState::Off },
+                    variant: if protobuf {
+                        Variant::WebSocketProtobuf
+                    } else {
+                        Variant::WebSocketJson
+                    },
+                    delta: if delta {
+                        DeltaState::Fresh
+                    } else {
+                        DeltaState::Off
+                    },
                     joins: false,
                 };
                 // The first subscriber attaches at the top: nothing is on its way.
-                let ahead = if self.subscribers.is_empty() { 0 } else { ahead };
+                let ahead = if self.subscribers.is_empty() {
+                    0
+                } else {
+                    ahead
+                };
                 let at = position(self.passed + ahead);
                 let id = self.hub.open("c");
                 let place = self.hub.join(id, kind, connection, Some(&at));
-                let member = Moved { connection, kind, place };
-                self.subscribers.insert(connection, Subscriber { member, since: at.offset, got: Vec::new() });
+                let member = Moved {
+                    connection,
+                    kind,
+                    place,
+                };
+                self.subscribers.insert(
+                    connection,
+                    Subscriber {
+                        member,
+                        since: at.offset,
+                        got: Vec::new(),
+                    },
+                );
             }
             Act::Join { .. } => {}
             Act::Abandon => {
@@ -79,7 +114,11 @@ impl World {
                 assert_eq!(self.hub.abandon(id).is_some(), self.subscribers.is_empty());
             }
             Act::Leave { pick } => {
-                let Some(&connection) = self.subscribers.keys().nth(pick % self.subscribers.len().max(1)) else {
+                let Some(&connection) = self
+                    .subscribers
+                    .keys()
+                    .nth(pick % self.subscribers.len().max(1))
+                else {
                     return;
                 };
                 let subscriber = self.subscribers.remove(&connection).unwrap();
@@ -92,13 +131,17 @@ impl World {
                 self.passed += 1;
                 self.pass(self.passed, Step::Next);
             }
-            Act::Repeat if self.passed > 0 && !self.subscribers.is_empty() => self.pass(self.passed, Step::Old),
+            Act::Repeat if self.passed > 0 && !self.subscribers.is_empty() => {
+                self.pass(self.passed, Step::Old)
+            }
             Act::Repeat => {}
         }
     }
 
     fn pass(&mut self, offset: u64, expected: Step) {
-        let Some((_, channel)) = self.hub.channel_mut("c") else { return };
+        let Some((_, channel)) = self.hub.channel_mut("c") else {
+            return;
+        };
         let step = channel.advance(offset - 1, position(offset));
         assert_eq!(step, expected);
         if step == Step::Old {
@@ -106,7 +149,11 @@ impl World {
         }
         for members in channel.members() {
             for connection in &members.connections {
-                self.subscribers.get_mut(connection).unwrap().got.push(offset);
+                self.subscribers
+                    .get_mut(connection)
+                    .unwrap()
+                    .got
+                    .push(offset);
             }
         }
         let mut moved = channel.sync_deltas();
@@ -120,7 +167,12 @@ impl World {
             assert_eq!(subscriber.got, expected);
         }
         let expected: BTreeSet<u32> = self.subscribers.keys().copied().collect();
-        let mut connections: Vec<u32> = self.hub.channel("c").into_iter().flat_map(Channel::connections).collect();
+        let mut connections: Vec<u32> = self
+            .hub
+            .channel("c")
+            .into_iter()
+            .flat_map(Channel::connections)
+            .collect();
         connections.sort_unstable();
         assert_eq!(connections, expected.into_iter().collect::<Vec<_>>());
     }
@@ -155,7 +207,10 @@ fn a_missing_event_and_another_epoch_are_gaps() {
         epoch: Arc::from("f"),
     };
     assert_eq!(channel.advance(0, other.clone()), Step::Gap);
-    assert_eq!(channel.advance(1, Position { offset: 2, ..other }), Step::Next);
+    assert_eq!(
+        channel.advance(1, Position { offset: 2, ..other }),
+        Step::Next
+    );
 }
 
 #[test]
