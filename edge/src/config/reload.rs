@@ -43,9 +43,9 @@ pub fn reload(settings: &Settings, sources: &Sources) -> Result<(), ReloadError>
     if loaded.boot_hash != settings.boot_hash {
         tracing::warn!("boot options changed; they take effect at the next start");
     }
-    let live = Live::new(loaded.config, loaded.live_hash)?;
+    let live = Arc::new(Live::new(loaded.config, loaded.live_hash)?);
+    settings.live.store(Arc::clone(&live));
     tracing::info!(live_hash = live.hash, "configuration successfully reloaded");
-    settings.live.store(Arc::new(live));
     Ok(())
 }
 
