@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tidewire_config::load::{Loaded, Sources};
-use tidewire_config::{BrokerType, Config};
+use tidewire_config::{BrokerType, Config, HttpServer};
 use tidewire_protocol::DisconnectCode;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio_util::sync::CancellationToken;
@@ -59,26 +60,29 @@ impl Listeners {
             server.port,
             "http_server.address, http_server.port",
         )?;
-        let internal_address = if server.internal_address.is_empty() {
-            &server.address
-        } else {
-            &server.internal_address
-        };
-        let internal_port = if server.internal_port.is_empty() {
-            server.port
-        } else {
-            server.internal_port.parse()?
-        };
-        if (internal_address, internal_port) == (&server.address, server.port) {
-            return Ok(Self {
-                external,
-                internal: None,
-            });
-        }
         let option = "http_server.internal_address, http_server.internal_port";
-        let internal = Some(open(internal_address, internal_port, option)?);
+        let internal = match internal_listener(server)? {
+            Some((address, port)) => Some(open(address, port, option)?),
+            None => None,
+        };
         Ok(Self { external, internal })
     }
+}
+
+/// Address and port of the internal listener; `None` if they are those of the external one.
+fn internal_listener(server: &HttpServer) -> anyhow::Result<Option<(&str, u16)>> {
+    let address = if server.internal_address.is_empty() {
+        &server.address
+    } else {
+        &server.internal_address
+    };
+    let port = if server.internal_port.is_empty() {
+        server.port
+    } else {
+        server.internal_port.parse()?
+    };
+    let is_other = (address, port) != (&server.address, server.port);
+    Ok(is_other.then_some((address, port)))
 }
 
 /// A node that serves.
@@ -321,8 +325,6 @@ fn routers(
     internal: Internal,
 ) -> anyhow::Result<Routers> {
     let boot = &services.settings.boot;
-    let server = &boot.http_server;
-    let single = server.internal_port.is_empty() && server.internal_address.is_empty();
     let mut external = axum::Router::new();
     let mut inner = internal.router();
     if !boot.websocket.disabled {
@@ -340,13 +342,17 @@ fn routers(
             inner = inner.merge(api);
         }
     }
-    if single {
+    if internal_listener(&boot.http_server)?.is_none() {
         external = external.merge(inner.clone());
     }
     Ok(Routers {
-        external,
-        internal: inner,
+        external: external.fallback(not_found),
+        internal: inner.fallback(not_found),
     })
+}
+
+async fn not_found() -> (StatusCode, &'static str) {
+    (StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
 /// The thread of a shard: its runtime, until `stop`.

@@ -15,7 +15,7 @@ use crate::usage::{Cpu, Memory, machine_busy};
 use crate::workloads::{Context, IN_FLIGHT};
 
 /// How long deliveries may be overdue before they are given up.
-const PATIENCE: Nanos = 3 * SECOND;
+const PATIENCE: Nanos = 5 * SECOND;
 
 /// How a fan-out is loaded, and what it must reach.
 #[derive(Clone, Copy, Debug)]

@@ -44,8 +44,9 @@ pub fn reload(settings: &Settings, sources: &Sources) -> Result<(), ReloadError>
         tracing::warn!("boot options changed; they take effect at the next start");
     }
     let live = Live::new(loaded.config, Arc::clone(&settings.boot), loaded.live_hash)?;
+    let live = Arc::new(live);
+    settings.live.store(Arc::clone(&live));
     tracing::info!(live_hash = live.hash, "configuration successfully reloaded");
-    settings.live.store(Arc::new(live));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidewire_config::load;
 use tidewire_protocol::{
     Command, ConnectRequest, PingRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
-    RPCRequest, RefreshRequest, SendRequest, SubRefreshRequest, SubscribeRequest,
+    RPCRequest, RefreshRequest, SendRequest, SubscribeRequest,
     UnsubscribeRequest,
 };
 
@@ -298,19 +298,20 @@ fn unsubscribe(channel: &str) -> Command {
     }
 }
 
-/// Commands for features that this server does not have yet, and `send`, which it never has.
+/// Commands whose features the channel does not have.
 fn others() -> Vec<Command> {
     let command = Command {
         id: 5,
         ..Command::default()
     };
+    let channel = || "a".to_owned();
     vec![
         Command {
-            presence: Some(PresenceRequest::default()),
+            presence: Some(PresenceRequest { channel: channel() }),
             ..command.clone()
         },
         Command {
-            presence_stats: Some(PresenceStatsRequest::default()),
+            presence_stats: Some(PresenceStatsRequest { channel: channel() }),
             ..command.clone()
         },
         Command {
@@ -318,11 +319,10 @@ fn others() -> Vec<Command> {
             ..command.clone()
         },
         Command {
-            history: Some(tidewire_protocol::HistoryRequest::default()),
-            ..command.clone()
-        },
-        Command {
-            sub_refresh: Some(SubRefreshRequest::default()),
+            history: Some(tidewire_protocol::HistoryRequest {
+                channel: channel(),
+                ..Default::default()
+            }),
             ..command
         },
     ]
@@ -398,7 +398,8 @@ fn who_connects_is_decided_in_the_order_of_the_contract() {
         ("no token, anonymous allowed", &anonymous, String::new(), Done),
         ("no token, insecure", &insecure, String::new(), Done),
         ("no token, users only", &known_only, String::new(), Closed(3501)),
-        ("server-side subscriptions", &nothing, token(&json!({"channels": ["a"]})), Refused(108)),
+        ("server-side subscriptions", &nothing, token(&json!({"channels": ["a"]})), Done),
+        ("server-side subscriptions to an unknown namespace", &nothing, token(&json!({"channels": ["unknown:a"]})), Refused(102)),
     ];
     for (name, options, token, expected) in rows {
         let mut client = Client::new(&with_key(options));
@@ -662,7 +663,7 @@ fn what_a_subscribe_asks_for_is_checked_too() {
         ),
         ("shared poll", request(|it| it.r#type = 4), Error(108)),
         ("shared poll and unknown delta", request(|it| { it.r#type = 4; it.delta = "zip".into(); }), Error(108)),
-        ("a token", request(|it| it.token = "x".into()), Error(108)),
+        ("a malformed token", request(|it| it.token = "x".into()), Error(103)),
         ("a filter that is not allowed", request(|it| it.tf = Some(Default::default())), Error(107)),
         (
             "a filter where nothing is allowed",

@@ -51,10 +51,19 @@ pub(super) enum Phase {
     Open,
     /// A command waits for its answer; messages are parked.
     Calling,
-    /// A connect was refused: nothing is read, the socket is cut off at the deadline.
-    Dead,
+    /// A connect was refused: nothing is read, and it ends at the deadline.
+    Dead(Ending),
     /// The close frame is queued; only the peer's close matters.
     Closing,
+}
+
+/// How a refused connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The socket is cut off.
+    Cut,
+    /// Its time to connect is over first: a close frame says so.
+    Stale,
 }
 
 /// What was received but not processed yet.

@@ -69,7 +69,7 @@ impl Turn<'_> {
         let Some(conn) = self.state.get_mut(key) else {
             return Next::End;
         };
-        if conn.phase == Phase::Dead {
+        if matches!(conn.phase, Phase::Dead(_)) {
             return Next::Read;
         }
         let Some(backlog) = conn
@@ -124,7 +124,11 @@ impl Turn<'_> {
                 }
                 Event::Pong(_) => {}
                 Event::Close { code, .. } => {
-                    self.push_frame(key, frame::close_answer(code));
+                    // To a close of ours it is the answer, and gets none.
+                    let conn = self.state.get(key);
+                    if conn.is_some_and(|conn| conn.phase != Phase::Closing) {
+                        self.push_frame(key, frame::close_answer(code));
+                    }
                     return Next::End;
                 }
             }
@@ -132,7 +136,7 @@ impl Turn<'_> {
         let rest = bytes.get(at..).unwrap_or_default();
         if let Some(conn) = self.state.get_mut(key) {
             conn.decoder = decoder;
-            if !rest.is_empty() && matches!(conn.phase, Phase::Open | Phase::Calling) {
+            if !rest.is_empty() && !matches!(conn.phase, Phase::Dead(_)) {
                 conn.backlog.get_or_insert_default().partial = rest.to_vec();
             } else if conn
                 .backlog
@@ -157,7 +161,7 @@ impl Turn<'_> {
                     .park_back(payload.into_owned());
                 Next::Read
             }
-            Phase::Dead | Phase::Closing => Next::Read,
+            Phase::Dead(_) | Phase::Closing => Next::Read,
         }
     }
 }

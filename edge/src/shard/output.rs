@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewire_protocol::{DisconnectCode, DisconnectReason, Encoding, Error, Reply, encode};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::conn::{Conn, NEVER, Phase};
+use super::conn::{Conn, Ending, NEVER, Phase};
 use super::counters::Counters;
 use super::flush::{self, Flush};
 use super::outbox::Frame;
@@ -115,15 +115,20 @@ impl Turn<'_> {
         }
     }
 
-    /// A refused connect: the reply goes out, nothing is read any more, the socket is cut off later.
+    /// A refused connect: the reply goes out, nothing is read any more, the socket is cut off later
+    /// (or closed as stale, if that comes first).
     pub(super) fn bury(&mut self, key: ConnKey) {
         self.retire(key);
         let now = self.state.wheel.now();
-        let end = now.saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
+        let cut = now.saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
         if let Some(conn) = self.state.get_mut(key) {
-            conn.phase = Phase::Dead;
-            let end = conn.deadlines.end.min(end);
-            self.state.set_end(key, end);
+            let stale = conn.deadlines.end;
+            conn.phase = Phase::Dead(if stale < cut {
+                Ending::Stale
+            } else {
+                Ending::Cut
+            });
+            self.state.set_end(key, stale.min(cut));
         }
     }
 
@@ -238,9 +243,11 @@ impl Shard {
                 Ok(Ok(())) => write(conn, &self.handle.counters),
                 Ok(Err(_)) => Written::Broken,
                 Err(_) => {
-                    self.handle
-                        .counters
-                        .disconnect(DisconnectCode::WriteError.code());
+                    // One that is being closed was counted with the code of its close frame.
+                    if conn.phase != Phase::Closing {
+                        let code = DisconnectCode::WriteError.code();
+                        self.handle.counters.disconnect(code);
+                    }
                     Written::Broken
                 }
             };

@@ -8,7 +8,7 @@ use tidewire_config::Client;
 use tidewire_protocol::{DisconnectCode, UnsubscribeCode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::conn::{NEVER, PARKED_MAX, Phase};
+use super::conn::{Ending, NEVER, PARKED_MAX, Phase};
 use super::output::ping_of;
 use super::turn::Turn;
 use super::wheel::Tick;
@@ -198,7 +198,8 @@ impl Turn<'_> {
             return;
         };
         match conn.phase {
-            Phase::Dead | Phase::Closing => self.cut(key),
+            Phase::Dead(Ending::Cut) | Phase::Closing => self.cut(key),
+            Phase::Dead(Ending::Stale) => self.close(key, &DisconnectCode::Stale.into()),
             Phase::Open | Phase::Calling => {
                 let code = if conn.session.is_ready() {
                     DisconnectCode::ConnectionExpired

@@ -17,7 +17,7 @@ use crate::swarm::channel;
 use crate::usage::machine_busy;
 
 /// How long no answer may come.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) const WORKLOAD: Workload = Workload {
     name: "api-pub",

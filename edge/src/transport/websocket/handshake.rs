@@ -4,13 +4,13 @@
 //! [`AllowedOrigins`](crate::transport::origin::AllowedOrigins), and answer
 //! [`Refused::FORBIDDEN`] when that refuses.
 
-use axum::http::header::{
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hyper::http::header::{
     AsHeaderName, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     UPGRADE,
 };
-use axum::http::{HeaderMap, Method, StatusCode};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use hyper::http::{HeaderMap, Method, StatusCode};
 use sha1::{Digest as _, Sha1};
 
 const JSON: &str = "centrifuge-json";
@@ -159,7 +159,7 @@ fn hex(digit: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::{HeaderName, HeaderValue};
+    use hyper::http::{HeaderName, HeaderValue};
     use proptest::prelude::*;
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
