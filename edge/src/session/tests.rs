@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tidewire_config::load;
 use tidewire_protocol::{
     Command, ConnectRequest, PingRequest, PresenceRequest, PresenceStatsRequest, PublishRequest,
-    RPCRequest, RefreshRequest, SendRequest, SubscribeRequest,
-    UnsubscribeRequest,
+    RPCRequest, RefreshRequest, SendRequest, SubscribeRequest, UnsubscribeRequest,
 };
 
 use super::*;
