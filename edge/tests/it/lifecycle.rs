@@ -15,7 +15,7 @@ use crate::support::{eventually, token};
 async fn sigterm_fails_readiness_goes_on_serving_then_sends_clients_away_and_exits_well() {
     let folder = folder("sigterm");
     let mut options = config(&["news"]);
-    options["tidewire"]["drain"]["endpoint_propagation"] = "1500ms".into();
+    options["tidewire"]["drain"]["endpoint_propagation"] = "3s".into();
     options["pid_file"] = "edge.pid".into();
     write(folder.join("config.json"), &options);
     let mut process = Process::start(&folder, &[]).await;

@@ -109,7 +109,7 @@ async fn a_write_that_takes_too_long_ends_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_comes_back_to_reading_in_time_has_lost_nothing() {
-    let server = Server::start(&options(64 * 1024 * 1024, "10s"));
+    let server = Server::start(&options(64 * 1024 * 1024, "60s"));
     let mut late = Client::open_narrow(&server).await;
     late.connect(&crate::support::token::of("late")).await;
     late.subscribe("a").await;

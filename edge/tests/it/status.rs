@@ -171,7 +171,7 @@ async fn an_internal_listener_of_the_same_address_and_port_is_the_same_listener(
 #[tokio::test]
 async fn a_node_that_ends_says_so_waits_and_then_sends_its_clients_elsewhere() {
     let mut server = Server::start(&json!({
-        "tidewire": {"drain": {"endpoint_propagation": "700ms"}},
+        "tidewire": {"drain": {"endpoint_propagation": "2s"}},
         "channel": {"without_namespace": {"allow_subscribe_for_client": true}},
     }));
     let mut early = Client::connected(&server, "early").await;

@@ -1,4 +1,6 @@
-//! Pings and pongs, stale connections, expiring connections: with intervals of tenths of seconds.
+//! Pings and pongs, stale connections, expiring connections: with intervals of about a second.
+//!
+//! Short enough for a test, long enough for a busy machine to answer in time.
 
 use std::time::Duration;
 
@@ -11,14 +13,14 @@ use crate::support::client::{Client, Incoming, ProtobufClient};
 use crate::support::server::{SECRET, Server};
 use crate::support::{eventually, token};
 
-const INTERVAL: Duration = Duration::from_millis(200);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pings each 200 ms that must be answered within 100 ms.
+/// A ping each second that must be answered in nine tenths of one.
 fn fast_pings() -> Value {
     json!({
         "client": {
-            "ping_interval": "200ms",
-            "pong_timeout": "100ms",
+            "ping_interval": "1s",
+            "pong_timeout": "900ms",
             "expired_close_delay": "200ms",
         },
         "channel": {"without_namespace": {"allow_subscribe_for_client": true}},
@@ -30,13 +32,13 @@ async fn a_client_that_answers_its_pings_stays() {
     let server = Server::start(&fast_pings());
     let mut client = Client::connected(&server, "42").await;
     let began = Instant::now();
-    for _ in 0..6 {
+    for _ in 0..4 {
         assert_eq!(client.recv().await, json!({}), "a ping");
         client.send("{}").await;
     }
     let took = began.elapsed();
     // The first comes after half to one interval, the others one interval apart.
-    assert!(took >= INTERVAL * 5, "{took:?}");
+    assert!(took >= INTERVAL * 3, "{took:?}");
     client.subscribe("a").await;
 }
 
@@ -87,7 +89,7 @@ async fn a_ping_in_protobuf_is_one_zero_byte_as_is_its_pong() {
         }])
         .await;
     assert_eq!(client.recv().await.connect.unwrap().ping, 1);
-    for _ in 0..3 {
+    for _ in 0..2 {
         assert_eq!(client.frame().await, [0]);
         client.send_bytes(vec![0]).await;
     }
@@ -97,18 +99,18 @@ async fn a_ping_in_protobuf_is_one_zero_byte_as_is_its_pong() {
 
 #[tokio::test]
 async fn a_connection_without_connect_is_stale() {
-    let server = Server::start(&json!({"client": {"stale_close_delay": "200ms"}}));
+    let server = Server::start(&json!({"client": {"stale_close_delay": "1s"}}));
     let mut client = Client::open(&server).await;
     assert_eq!(client.closed().await, (3502, "stale".into()));
     // One that connects in time is not.
     let mut client = Client::connected(&server, "42").await;
-    client.silence(Duration::from_millis(500)).await;
+    client.silence(Duration::from_millis(1500)).await;
     assert_eq!(server.disconnects(3502).await, 1);
 }
 
 #[tokio::test]
 async fn a_refused_connect_is_stale_when_that_comes_before_the_cut() {
-    let server = Server::start(&json!({"client": {"stale_close_delay": "300ms"}}));
+    let server = Server::start(&json!({"client": {"stale_close_delay": "1s"}}));
     let mut client = Client::open(&server).await;
     let expired = token::signed(&json!({"exp": 100}), SECRET);
     assert_eq!(
@@ -125,11 +127,10 @@ async fn an_expired_connection_is_closed_after_its_grace() {
     let server = Server::start(&options);
     let mut client = Client::open(&server).await;
     client.answer_pings();
-    let result = client.connect(&token::expiring(1)).await;
-    assert_eq!(
-        (&result["expires"], &result["ttl"]),
-        (&json!(true), &json!(1))
-    );
+    let result = client.connect(&token::expiring(2)).await;
+    assert_eq!(result["expires"], true);
+    let ttl = result["ttl"].as_u64().unwrap();
+    assert!((1..=2).contains(&ttl), "{result}");
     let began = Instant::now();
     assert_eq!(client.closed().await, (3005, "connection expired".into()));
     assert!(
@@ -144,23 +145,20 @@ async fn a_refreshed_connection_lives_on_and_one_refreshed_for_ever_too() {
     let mut options = fast_pings();
     options["client"]["expired_close_delay"] = "300ms".into();
     let server = Server::start(&options);
-    for (refresh, expected) in [
-        (token::expiring(3600), json!({"expires": true, "ttl": 3600})),
-        (token::of("42"), json!({})),
-    ] {
+    let outlive = async |refresh: String| {
         let mut client = Client::open(&server).await;
-        client.connect(&token::expiring(1)).await;
+        client.connect(&token::expiring(2)).await;
         let reply = client.call(json!({"refresh": {"token": refresh}})).await;
-        let ttl = reply["refresh"]["ttl"].as_u64();
-        assert!(
-            ttl.is_none_or(|ttl| (3598..=3600).contains(&ttl)),
-            "{reply}"
-        );
-        assert_eq!(reply["refresh"]["expires"], expected["expires"]);
         client.answer_pings();
-        client.silence(Duration::from_millis(2300)).await;
+        client.silence(Duration::from_millis(3500)).await;
         client.subscribe("a").await;
-    }
+        reply["refresh"].clone()
+    };
+    let (later, never) = tokio::join!(outlive(token::expiring(3600)), outlive(token::of("42")));
+    assert_eq!(never, json!({}));
+    assert_eq!(later["expires"], true);
+    let ttl = later["ttl"].as_u64().unwrap();
+    assert!((3590..=3600).contains(&ttl), "{later}");
     assert_eq!(server.disconnects(3005).await, 0);
 }
 
@@ -170,9 +168,9 @@ async fn a_refresh_within_the_grace_saves_the_connection() {
     options["client"]["expired_close_delay"] = "10s".into();
     let server = Server::start(&options);
     let mut client = Client::open(&server).await;
-    client.connect(&token::expiring(1)).await;
+    client.connect(&token::expiring(2)).await;
     client.answer_pings();
-    client.silence(Duration::from_millis(1200)).await;
+    client.silence(Duration::from_millis(2200)).await;
     let reply = client
         .call(json!({"refresh": {"token": token::expiring(60)}}))
         .await;
