@@ -50,7 +50,6 @@ impl Services {
     }
 
     /// Answers a request, waiting if it must.
-    #[expect(clippy::boxed_local, reason = "requests travel in a box")]
     pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
         match *request {
             Request::Verify { token } => self.verify(&token),
@@ -69,7 +68,17 @@ impl Services {
                 options,
             } => Answer::History(self.broker.history(&channel, &filter, options).await),
             Request::Presence { channel } => {
-                Answer::Presence(self.control.presence(&channel).await)
+                let clients = self.control.presence(&channel).await;
+                Answer::Presence(
+                    clients
+                        .inspect_err(|error| {
+                            tracing::warn!(
+                                error = crate::chain(error),
+                                "the nodes could not be asked"
+                            );
+                        })
+                        .ok(),
+                )
             }
         }
     }

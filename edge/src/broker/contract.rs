@@ -81,7 +81,7 @@ impl TestInbox {
 fn published(delivery: &Delivery) -> &Published {
     match &delivery.event {
         Event::Publication(published) => published,
-        other => panic!("not a publication: {other:?}"),
+        Event::Join(_) | Event::Leave(_) => panic!("not a publication: {delivery:?}"),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidewire_config::ChannelOptions;
+
 use super::event::Published;
 use super::{BrokerError, WhenFull};
 
@@ -24,6 +26,19 @@ pub struct StreamOptions {
     pub ttl: Duration,
     /// Offset and epoch are forgotten when the stream was not used for so long; zero = never.
     pub meta_ttl: Duration,
+}
+
+impl StreamOptions {
+    /// How a channel with these options keeps its stream, if it does.
+    #[must_use]
+    pub fn of(options: &ChannelOptions) -> Option<Self> {
+        let (size, ttl) = (options.history_size as usize, options.history_ttl.get());
+        (size > 0 && !ttl.is_zero()).then(|| Self {
+            size,
+            ttl,
+            meta_ttl: options.history_meta_ttl.get(),
+        })
+    }
 }
 
 /// How a publication is published.

@@ -13,7 +13,6 @@ use tidewire_config::{ChannelOptions, Config, DataFormat, Namespace, Namespaces,
 use tidewire_protocol::raw;
 
 use crate::auth::{TokenSettings, Verifier};
-use crate::broker::StreamOptions;
 
 /// The configuration of this node.
 #[derive(Debug)]
@@ -90,17 +89,6 @@ impl Live {
     pub fn accepts_name(&self, namespace: &Namespace, channel: &str) -> bool {
         self.namespaces.accepts_name(namespace, channel)
     }
-}
-
-/// How a channel's stream is kept, if it is.
-#[must_use]
-pub fn stream(options: &ChannelOptions) -> Option<StreamOptions> {
-    let (size, ttl) = (options.history_size as usize, options.history_ttl.get());
-    (size > 0 && !ttl.is_zero()).then(|| StreamOptions {
-        size,
-        ttl,
-        meta_ttl: options.history_meta_ttl.get(),
-    })
 }
 
 /// Whether `data` may be published with these options (`publication_data_format`).

@@ -9,7 +9,6 @@ use tidewire_protocol::{ClientInfo, SubscribeRequest, SubscribeResult};
 
 use crate::auth::Overrides;
 use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, StreamOptions};
-use crate::config::stream;
 use crate::session::commands::connect::ttl;
 
 /// What a live subscription was granted.
@@ -138,7 +137,7 @@ impl Plan {
                 expire_at,
                 server_side: false,
             },
-            stream: stream(options).or(positioned.then(|| position_only(options))),
+            stream: StreamOptions::of(options).or(positioned.then(|| position_only(options))),
             recoverable,
             asked: request.recover,
             recover: (request.recover && recoverable).then_some((since, mode)),

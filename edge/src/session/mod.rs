@@ -2,7 +2,8 @@
 //!
 //! A command either finishes at once, or gives a [`Request`] that somebody awaits; its [`Answer`] comes back
 //! through [`Session::resume`]. What a session needs from its surroundings is the [`Ctx`] trait, so tests run
-//! it without sockets and without a runtime.
+//! it without sockets and without a runtime. Of the broker and the token verifier it knows the values that travel
+//! in requests and answers, never the services themselves.
 
 mod commands;
 mod grant;
@@ -20,7 +21,6 @@ use crate::broker::{
     StreamOptions,
 };
 use crate::config::Live;
-use crate::control::ControlError;
 
 pub use grant::Grant;
 pub use state::Session;
@@ -83,8 +83,8 @@ pub enum Answer {
     Published(Result<Outcome, BrokerError>),
     /// Part of the stream.
     History(Result<HistoryPage, BrokerError>),
-    /// Clients by id.
-    Presence(Result<BTreeMap<String, ClientInfo>, ControlError>),
+    /// Clients by id; `None` if a node could not be asked.
+    Presence(Option<BTreeMap<String, ClientInfo>>),
 }
 
 /// What a command led to.

@@ -10,7 +10,6 @@ use super::presence::Info;
 use super::{Api, ApiError, Fields};
 use crate::api::raw::compact;
 use crate::broker::{HistoryFilter, Position, StreamOptions};
-use crate::config::stream;
 
 /// Part of a stream and where it stands.
 #[derive(Debug, Serialize)]
@@ -83,7 +82,7 @@ fn options(api: &Api, channel: &str) -> Result<StreamOptions, ApiError> {
     }
     let live = api.services.settings.live();
     let namespace = live.namespace(channel).ok_or(ApiError::UnknownChannel)?;
-    stream(&namespace.options).ok_or(ApiError::NotAvailable)
+    StreamOptions::of(&namespace.options).ok_or(ApiError::NotAvailable)
 }
 
 fn item(publication: &Publication) -> Result<Item, ApiError> {

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tidewire_protocol::Publication;
 
 use super::{Api, ApiError, Fields};
-use crate::broker::{Outcome, PublishOptions};
-use crate::config::{accepts_data, stream};
+use crate::broker::{Outcome, PublishOptions, StreamOptions};
+use crate::config::accepts_data;
 
 /// Where the publication stands; empty without history.
 #[derive(Debug, Serialize)]
@@ -93,7 +93,7 @@ impl Content {
             if !accepts_data(&namespace.options, &self.publication.data) {
                 return Err(ApiError::BadRequest);
             }
-            stream(&namespace.options)
+            StreamOptions::of(&namespace.options)
         };
         let options = PublishOptions {
             stream: stream.filter(|_| !self.skip_history),

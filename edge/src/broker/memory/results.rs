@@ -11,11 +11,14 @@ use crate::broker::stream::Position;
 /// How long a key is remembered.
 const TTL: Duration = Duration::from_secs(300);
 
+/// A channel and a key in it.
+type Key = (Box<str>, Box<str>);
+
 /// Remembered results. They all live equally long, so they expire in the order of their insertion.
 #[derive(Debug, Default)]
 pub(super) struct Results {
-    by_key: HashMap<Arc<(Box<str>, Box<str>)>, Position>,
-    order: VecDeque<(Instant, Arc<(Box<str>, Box<str>)>)>,
+    by_key: HashMap<Arc<Key>, Position>,
+    order: VecDeque<(Instant, Arc<Key>)>,
 }
 
 impl Results {

@@ -3,8 +3,7 @@
 use tidewire_protocol::{ErrorCode, HistoryRequest, HistoryResult, Reply};
 
 use super::{Feature, Right, broker_error, options, permitted};
-use crate::broker::{BrokerError, HistoryFilter, HistoryPage, Position};
-use crate::config::stream;
+use crate::broker::{BrokerError, HistoryFilter, HistoryPage, Position, StreamOptions};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Step};
 
@@ -21,7 +20,7 @@ pub(in crate::session) fn handle(
         return bad_request();
     }
     let feature = Feature {
-        available: |options| stream(options).is_some(),
+        available: |options| StreamOptions::of(options).is_some(),
         right: Right::history,
     };
     if let Err(code) = permitted(ctx, &request.channel, &identity.user, feature) {
@@ -40,7 +39,10 @@ pub(in crate::session) fn handle(
     if filter.check().is_err() {
         return refuse(id, ErrorCode::BadRequest, ctx);
     }
-    let Some(options) = options(ctx.live(), &request.channel).ok().and_then(stream) else {
+    let Some(options) = options(ctx.live(), &request.channel)
+        .ok()
+        .and_then(StreamOptions::of)
+    else {
         return refuse(id, ErrorCode::NotAvailable, ctx);
     };
     session.pending = Some(Box::new(Pending::History { id }));

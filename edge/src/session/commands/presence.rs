@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidewire_protocol::{ClientInfo, ErrorCode, PresenceResult, PresenceStatsResult, Reply};
 
 use super::{Feature, Right, permitted};
-use crate::control::ControlError;
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Step};
 
@@ -54,12 +53,11 @@ fn ask(
 
 pub(in crate::session) fn found(
     id: u32,
-    clients: Result<BTreeMap<String, ClientInfo>, ControlError>,
+    clients: Option<BTreeMap<String, ClientInfo>>,
     ctx: &mut impl Ctx,
 ) -> Step {
-    let presence = match clients {
-        Ok(clients) => clients,
-        Err(error) => return failed(id, &error, ctx),
+    let Some(presence) = clients else {
+        return refuse(id, ErrorCode::Internal, ctx);
     };
     ctx.reply(Reply {
         id,
@@ -71,12 +69,11 @@ pub(in crate::session) fn found(
 
 pub(in crate::session) fn counted(
     id: u32,
-    clients: Result<BTreeMap<String, ClientInfo>, ControlError>,
+    clients: Option<BTreeMap<String, ClientInfo>>,
     ctx: &mut impl Ctx,
 ) -> Step {
-    let clients = match clients {
-        Ok(clients) => clients,
-        Err(error) => return failed(id, &error, ctx),
+    let Some(clients) = clients else {
+        return refuse(id, ErrorCode::Internal, ctx);
     };
     let users: BTreeSet<&str> = clients.values().map(|info| info.user.as_str()).collect();
     let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
@@ -90,9 +87,4 @@ pub(in crate::session) fn counted(
         ..Reply::default()
     });
     Step::Idle
-}
-
-fn failed(id: u32, error: &ControlError, ctx: &mut impl Ctx) -> Step {
-    tracing::warn!(error = crate::chain(error), "the nodes could not be asked");
-    refuse(id, ErrorCode::Internal, ctx)
 }

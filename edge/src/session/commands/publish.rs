@@ -3,8 +3,8 @@
 use tidewire_protocol::{ErrorCode, Publication, PublishRequest, PublishResult, Reply};
 
 use super::{Right, broker_error, options};
-use crate::broker::{BrokerError, Outcome, PublishOptions, WhenFull};
-use crate::config::{accepts_data, stream};
+use crate::broker::{BrokerError, Outcome, PublishOptions, StreamOptions, WhenFull};
+use crate::config::accepts_data;
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
@@ -55,7 +55,7 @@ fn check(
         return Err(ErrorCode::PermissionDenied);
     }
     Ok(PublishOptions {
-        stream: stream(options),
+        stream: StreamOptions::of(options),
         when_full: WhenFull::Refuse,
         ..PublishOptions::default()
     })
