@@ -426,6 +426,7 @@ impl Answerer for Script {
                     };
                     Answer::Presence([(info.client.clone(), info)].into())
                 }
+                (Scripted::Channels(_), Question::Act(_)) => Answer::Done,
                 (Scripted::Fails, _) => Answer::Failed("scripted".to_owned()),
                 (Scripted::Silent, _) => std::future::pending().await,
             }

@@ -30,7 +30,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "shard",
-        &["broker", "config", "services", "session", "transport"],
+        // Of control only the commands.
+        &[
+            "auth",
+            "broker",
+            "config",
+            "control",
+            "services",
+            "session",
+            "transport",
+        ],
     ),
     ("api", &["broker", "config", "control", "services"]),
     ("metrics", &["control", "services", "shard"]),

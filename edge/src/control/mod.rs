@@ -3,6 +3,7 @@
 //! A single node asks itself ([`Control::local`]); with NATS all nodes are asked ([`Control::nats`]). The control
 //! knows nothing of shards: the node implements [`Answerer`].
 
+mod command;
 mod nats;
 mod pattern;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub use command::{NodeCommand, ServerOverrides, ServerSubscription, Target};
 pub use nats::NatsControl;
 pub use pattern::{Pattern, PatternError};
 
@@ -31,6 +33,8 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pattern: Option<Pattern>,
     },
+    /// Something to do: [`Answer::Done`].
+    Act(NodeCommand),
     /// The clients in a channel: [`Answer::Presence`].
     Presence {
         /// Its full name.
@@ -48,6 +52,8 @@ pub enum Answer {
     Channels(BTreeMap<String, u32>),
     /// To [`Question::Presence`]: clients by id.
     Presence(BTreeMap<String, ClientInfo>),
+    /// To [`Question::Act`].
+    Done,
     /// The node cannot answer; the reason is for the log.
     Failed(String),
 }
@@ -164,7 +170,7 @@ impl Control {
             .into_iter()
             .map(|reply| match reply.answer {
                 Answer::Info(info) => Ok(info),
-                Answer::Channels(_) | Answer::Presence(_) | Answer::Failed(_) => {
+                Answer::Channels(_) | Answer::Presence(_) | Answer::Done | Answer::Failed(_) => {
                     Err(unexpected(reply.node))
                 }
             })
@@ -211,6 +217,14 @@ impl Control {
             all.extend(clients);
         }
         Ok(all)
+    }
+
+    /// Does something on all nodes and waits until it is done.
+    ///
+    /// # Errors
+    /// As [`Control::ask`]; some nodes may have done it.
+    pub async fn act(&self, command: NodeCommand) -> Result<(), ControlError> {
+        self.ask(Question::Act(command)).await.map(|_| ())
     }
 
     /// How many nodes are known, this one included.
@@ -260,7 +274,7 @@ async fn answer_in_time(answerer: &dyn Answerer, question: Question) -> Answer {
 fn reply(node: String, answer: Answer) -> Result<NodeReply, ControlError> {
     match answer {
         Answer::Failed(reason) => Err(ControlError::Failed { node, reason }),
-        answer @ (Answer::Info(_) | Answer::Channels(_) | Answer::Presence(_)) => {
+        answer @ (Answer::Info(_) | Answer::Channels(_) | Answer::Presence(_) | Answer::Done) => {
             Ok(NodeReply { node, answer })
         }
     }
@@ -284,6 +298,7 @@ mod tests {
             let answer = match question {
                 Question::Info {} => self.0.clone(),
                 Question::Presence { .. } => Answer::Presence(BTreeMap::new()),
+                Question::Act(_) => Answer::Done,
                 Question::Channels { pattern } => {
                     let names = ["chat:a", "news"]
                         .into_iter()

@@ -104,6 +104,10 @@ impl Answerer for Answers {
                     }
                     Answer::Channels(all)
                 }
+                Question::Act(command) => {
+                    self.ask(Ask::Act(Arc::new(command))).await;
+                    Answer::Done
+                }
                 Question::Presence { channel } => {
                     let mut all = BTreeMap::new();
                     for told in self.ask(Ask::Presence(channel.into())).await {

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use tidewire_config::{ChannelOptions, RecoveryMode};
 use tidewire_protocol::{ClientInfo, SubscribeRequest, SubscribeResult};
 
-use crate::auth::Overrides;
+use crate::auth::{Overrides, SubscriptionOptions};
 use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, StreamOptions};
+use crate::config::Live;
+use crate::session::Request;
 use crate::session::commands::connect::ttl;
 
 /// What a live subscription was granted.
@@ -230,6 +232,58 @@ impl Plan {
         }
         grant.position = position;
         Ok((result, grant))
+    }
+}
+
+/// A subscription that the server API makes, between its request and the broker's answer.
+#[derive(Debug)]
+pub struct ServerPlan {
+    channel: String,
+    plan: Plan,
+    who: ClientInfo,
+    limit: u32,
+}
+
+impl ServerPlan {
+    /// The plan for this client; `None` if the channel's namespace is unknown.
+    #[must_use]
+    pub fn new(
+        live: &Live,
+        channel: &str,
+        (options, expire_at): (SubscriptionOptions, Option<u64>),
+        who: ClientInfo,
+    ) -> Option<Self> {
+        let namespace = live.namespace(channel)?;
+        let token = TokenGrant {
+            overrides: options.overrides,
+            info: options.info.unwrap_or_default(),
+            data: options.data.unwrap_or_default(),
+            expire_at,
+        };
+        let request = SubscribeRequest::default();
+        let plan = Plan::new(&request, &namespace.options, token, (false, false)).server_side();
+        Some(Self {
+            channel: channel.to_owned(),
+            plan,
+            who,
+            limit: live.boot.client.recovery_max_publication_limit,
+        })
+    }
+
+    /// What to ask of the broker.
+    #[must_use]
+    pub fn request(&self) -> Box<Request> {
+        Box::new(Request::Attach {
+            channel: self.channel.as_str().into(),
+            options: self.plan.attach_options(self.limit),
+        })
+    }
+
+    /// The channel, what the client is told, and the grant.
+    #[must_use]
+    pub fn finish(self, attached: Attached, now: u64) -> Option<(String, SubscribeResult, Grant)> {
+        let (result, grant) = self.plan.finish(attached, now, self.who).ok()?;
+        Some((self.channel, result, grant))
     }
 }
 

@@ -155,8 +155,15 @@ impl Session {
         }
     }
 
+    /// The client's id.
+    #[must_use]
+    pub fn client(&self) -> Uuid {
+        self.client
+    }
+
     /// The client as others see it, without `chan_info`.
-    pub(super) fn client_info(&self) -> ClientInfo {
+    #[must_use]
+    pub fn client_info(&self) -> ClientInfo {
         match &self.phase {
             Phase::Ready(identity) => identity.client_info(self.client),
             Phase::New | Phase::Closed => ClientInfo::default(),

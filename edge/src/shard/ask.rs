@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tidewire_protocol::ClientInfo;
 
+use crate::control::NodeCommand;
+
 /// A question to one shard.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -14,6 +16,8 @@ pub enum Ask {
     Channels,
     /// The clients of a channel.
     Presence(Arc<str>),
+    /// Do this to the shard's connections.
+    Act(Arc<NodeCommand>),
 }
 
 /// The answer to an [`Ask`].
@@ -25,4 +29,6 @@ pub enum Told {
     Channels(Vec<(Arc<str>, u32)>),
     /// The clients of the channel that take part in its presence.
     Presence(Vec<ClientInfo>),
+    /// It is done.
+    Done,
 }

@@ -17,6 +17,7 @@ pub mod outbox;
 pub mod stream;
 pub mod wheel;
 
+mod commands;
 mod conn;
 mod driver;
 mod fanout;
@@ -24,9 +25,9 @@ mod input;
 mod output;
 mod timers;
 mod turn;
+mod users;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ use hub::Hub;
 use inbox::{Event, Inbox};
 use outbox::Frame;
 use stream::Stream;
+use users::Users;
 use wheel::Wheel;
 
 /// Bytes read at once, into one buffer per shard.
@@ -94,8 +96,8 @@ struct State {
     hub: Hub,
     wheel: Wheel,
     dirty: Vec<ConnKey>,
-    /// Number of connections of each user on this shard.
-    users: HashMap<Box<str>, u32>,
+    /// Connections by user.
+    users: Users,
     read: Vec<u8>,
     encoded: Vec<u8>,
     pings: [Rc<Frame>; 2],
@@ -126,7 +128,7 @@ impl Shard {
             hub: Hub::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
-            users: HashMap::new(),
+            users: Users::default(),
             read: vec![0; READ_BYTES],
             encoded: Vec::new(),
             pings: [ping(Encoding::Json), ping(Encoding::Protobuf)],
@@ -231,12 +233,17 @@ impl Shard {
     }
 
     fn enter(&self, key: ConnKey, act: impl FnOnce(&mut turn::Turn<'_>, ConnKey) -> Next) -> Next {
+        self.turn(|turn| act(turn, key))
+    }
+
+    /// One turn: the state is borrowed for its length, and what became dirty is written at its end.
+    fn turn<R>(&self, act: impl FnOnce(&mut turn::Turn<'_>) -> R) -> R {
         let began = Instant::now();
         let mut state = self.state.borrow_mut();
         let mut turn = turn::Turn::new(self, &mut state);
-        let next = act(&mut turn, key);
+        let result = act(&mut turn);
         turn.finish(began);
-        next
+        result
     }
 
     /// Handles a batch of the inbox and returns the sockets in it, which need the HTTP layer.

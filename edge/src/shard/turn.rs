@@ -175,9 +175,13 @@ impl<'a> Turn<'a> {
         }
     }
 
-    pub(super) fn told(&self, ask: &Ask) -> Told {
+    pub(super) fn told(&mut self, ask: &Ask) -> Told {
         match ask {
-            Ask::Users => Told::Users(self.state.users.keys().cloned().collect()),
+            Ask::Users => Told::Users(self.state.users.names().map(Box::from).collect()),
+            Ask::Act(command) => {
+                self.act(command);
+                Told::Done
+            }
             Ask::Channels => Told::Channels(self.state.hub.counts().collect()),
             Ask::Presence(channel) => Told::Presence(self.presence(channel)),
         }
@@ -248,6 +252,39 @@ impl<'a> Turn<'a> {
         self.count_channels();
     }
 
+    /// Makes an opening subscription live: its reply is queued already.
+    pub(super) fn join(&mut self, key: ConnKey, id: ChannelId, grant: Grant) {
+        let state = &mut *self.state;
+        let conn = state.conns.get_mut(key.index as usize);
+        let Some(conn) = conn.filter(|conn| conn.generation == key.generation) else {
+            return;
+        };
+        let kind = Kind {
+            variant: conn.variant,
+            delta: DeltaState::Off,
+            joins: grant.push_joins,
+        };
+        let Some(subscription) = conn.subscription_mut(id) else {
+            return;
+        };
+        if subscription.place != Place::Opening {
+            return;
+        }
+        let place = state.hub.join(id, kind, key.index, grant.position.as_ref());
+        let joins = grant.member.clone().filter(|_| grant.emit_joins);
+        subscription.kind = kind;
+        subscription.place = place;
+        let expires = grant.expire_at.is_some();
+        subscription.grant = (!grant.is_plain()).then(|| Box::new(grant));
+        self.shard.handle.counters.subscriptions.add(1);
+        if expires {
+            self.start_checks(key);
+        }
+        if let (Some(who), Some(name)) = (joins, self.state.hub.name(id)) {
+            self.shard.services.broker.publish_join(name, who);
+        }
+    }
+
     fn count_channels(&self) {
         let channels = &self.shard.handle.counters.channels;
         channels.set(self.state.hub.channels() as u64);
@@ -267,13 +304,8 @@ impl<'a> Turn<'a> {
         let Some(user) = session.user() else { return };
         let counters = &self.shard.handle.counters;
         counters.clients.sub(1);
-        if let Some(count) = self.state.users.get_mut(user) {
-            *count -= 1;
-            if *count == 0 {
-                self.state.users.remove(user);
-            }
-        }
-        counters.users.set(self.state.users.len() as u64);
+        self.state.users.remove(user, key);
+        counters.users.set(self.state.users.count() as u64);
     }
 }
 
@@ -307,40 +339,6 @@ impl CommandCtx<'_, '_> {
         let id = self.turn.state.hub.id(channel)?;
         self.turn.state.get(self.key)?.subscription(id)
     }
-
-    /// Makes an opening subscription live: its reply is queued already.
-    fn join(&mut self, id: ChannelId, grant: Grant) {
-        let state = &mut *self.turn.state;
-        let Some(conn) = state.conns.get_mut(self.key.index as usize) else {
-            return;
-        };
-        let kind = Kind {
-            variant: conn.variant,
-            delta: DeltaState::Off,
-            joins: grant.push_joins,
-        };
-        let Some(subscription) = conn.subscription_mut(id) else {
-            return;
-        };
-        if subscription.place != Place::Opening {
-            return;
-        }
-        let place = state
-            .hub
-            .join(id, kind, self.key.index, grant.position.as_ref());
-        let joins = grant.member.clone().filter(|_| grant.emit_joins);
-        subscription.kind = kind;
-        subscription.place = place;
-        let expires = grant.expire_at.is_some();
-        subscription.grant = (!grant.is_plain()).then(|| Box::new(grant));
-        self.turn.shard.handle.counters.subscriptions.add(1);
-        if expires {
-            self.turn.start_checks(self.key);
-        }
-        if let (Some(who), Some(name)) = (joins, self.turn.state.hub.name(id)) {
-            self.turn.shard.services.broker.publish_join(name, who);
-        }
-    }
 }
 
 impl Ctx for CommandCtx<'_, '_> {
@@ -360,13 +358,8 @@ impl Ctx for CommandCtx<'_, '_> {
         let counters = &self.turn.shard.handle.counters;
         counters.clients.add(1);
         let users = &mut self.turn.state.users;
-        match users.get_mut(user) {
-            Some(count) => *count += 1,
-            None => {
-                users.insert(user.into(), 1);
-                counters.users.set(users.len() as u64);
-            }
-        }
+        users.insert(user, self.key);
+        counters.users.set(users.count() as u64);
         self.turn.start_pings(self.key);
     }
 
@@ -406,7 +399,7 @@ impl Ctx for CommandCtx<'_, '_> {
             return;
         };
         match to {
-            Settle::Live(grant) => self.join(id, grant),
+            Settle::Live(grant) => self.turn.join(self.key, id, grant),
             Settle::Ended => self.turn.unsubscribe(self.key, id),
         }
     }

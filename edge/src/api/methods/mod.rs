@@ -3,6 +3,7 @@
 mod batch;
 mod broadcast;
 mod channels;
+mod connections;
 mod history;
 mod info;
 mod presence;
@@ -14,15 +15,19 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{Api, ApiError, Fields};
 
 /// The methods that this edge has, without `batch`, which is of another shape.
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 13] = [
     "publish",
     "broadcast",
+    "subscribe",
+    "unsubscribe",
+    "disconnect",
     "history",
     "history_remove",
     "presence",
     "presence_stats",
     "info",
     "rpc",
+    "refresh",
     "channels",
 ];
 
@@ -49,6 +54,10 @@ pub(super) async fn call(
         "info" => raw(&info::call(api).await?),
         "channels" => raw(&channels::call(api, fields).await?),
         "rpc" => rpc(fields),
+        "subscribe" => raw(&connections::subscribe(api, fields).await?),
+        "unsubscribe" => raw(&connections::unsubscribe(api, fields).await?),
+        "disconnect" => raw(&connections::disconnect(api, fields).await?),
+        "refresh" => raw(&connections::refresh(api, fields).await?),
         _ => Err(ApiError::NotFound),
     }
 }

@@ -1,0 +1,236 @@
+//! What the server API does to this shard's connections.
+
+use std::rc::Rc;
+
+use tidewire_protocol::{
+    DisconnectCode, DisconnectReason, Push, Refresh, Reply, Subscribe, Unsubscribe, UnsubscribeCode,
+};
+
+use super::hub::ChannelId;
+use super::turn::Turn;
+use super::{ConnKey, Shard};
+use crate::auth::{Overrides, SubscriptionOptions};
+use crate::broker::{Attached, BrokerError};
+use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Target};
+use crate::services::unix_time;
+use crate::session::{Answer, ServerPlan};
+
+impl Turn<'_> {
+    /// Does what a command says to the connections that it is for.
+    pub(super) fn act(&mut self, command: &NodeCommand) {
+        match command {
+            NodeCommand::Disconnect {
+                target,
+                whitelist,
+                code,
+                reason,
+            } => {
+                let reason = DisconnectReason::custom(*code, reason.clone());
+                for key in self.targets(target) {
+                    let client = self.client(key);
+                    if !whitelist.contains(&client) {
+                        self.close(key, &reason);
+                    }
+                }
+            }
+            NodeCommand::Unsubscribe { target, channel } => {
+                for key in self.targets(target) {
+                    self.server_unsubscribe(key, channel);
+                }
+            }
+            NodeCommand::Subscribe {
+                target,
+                subscription,
+            } => {
+                for key in self.targets(target) {
+                    self.server_subscribe(key, subscription);
+                }
+            }
+            NodeCommand::Refresh {
+                target,
+                expired,
+                expire_at,
+            } => {
+                for key in self.targets(target) {
+                    self.server_refresh(key, *expired, *expire_at);
+                }
+            }
+        }
+    }
+
+    fn targets(&self, target: &Target) -> Vec<ConnKey> {
+        // Only emulated and unidirectional transports have sessions.
+        if !target.session.is_empty() {
+            return Vec::new();
+        }
+        let mut keys = self.state.users.of(&target.user);
+        if !target.client.is_empty() {
+            keys.retain(|key| self.client(*key) == target.client);
+        }
+        keys
+    }
+
+    fn client(&self, key: ConnKey) -> String {
+        let conn = self.state.get(key);
+        conn.map_or_else(String::new, |conn| conn.session.client().to_string())
+    }
+
+    /// The push goes out even to a client that is not subscribed.
+    fn server_unsubscribe(&mut self, key: ConnKey, channel: &str) {
+        if let Some(id) = self.state.hub.id(channel) {
+            self.unsubscribe(key, id);
+        }
+        self.push_message(
+            key,
+            Push {
+                channel: channel.to_owned(),
+                unsubscribe: Some(Unsubscribe::from(UnsubscribeCode::Server)),
+                ..Push::default()
+            },
+        );
+    }
+
+    fn server_refresh(&mut self, key: ConnKey, expired: bool, expire_at: i64) {
+        let now = unix_time();
+        let expire_at = u64::try_from(expire_at).unwrap_or(1);
+        if expired || expire_at > 0 && expire_at <= now {
+            return self.close(key, &DisconnectCode::ConnectionExpired.into());
+        }
+        let expires = (expire_at > 0).then_some(expire_at);
+        self.expire_at(key, expires);
+        let ttl = expires.map_or(0, |at| u32::try_from(at - now).unwrap_or(u32::MAX));
+        self.push_message(
+            key,
+            Push {
+                refresh: Some(Refresh {
+                    expires: expires.is_some(),
+                    ttl,
+                }),
+                ..Push::default()
+            },
+        );
+    }
+
+    /// Begins a subscription that a backend makes; one that exists is replaced.
+    fn server_subscribe(&mut self, key: ConnKey, subscription: &ServerSubscription) {
+        let live = self.shard.services.settings.live();
+        let Some(conn) = self.state.get(key) else {
+            return;
+        };
+        let who = conn.session.client_info();
+        let expire_at = u64::try_from(subscription.expire_at)
+            .ok()
+            .filter(|at| *at > 0);
+        let options = (options(subscription), expire_at);
+        let Some(plan) = ServerPlan::new(&live, &subscription.channel, options, who) else {
+            return;
+        };
+        if let Some(id) = self.state.hub.id(&subscription.channel) {
+            self.unsubscribe(key, id);
+        }
+        let limit = live.boot.client.channel_limit as usize;
+        let id = self.state.hub.open(&subscription.channel);
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        conn.open(id);
+        if conn.subscriptions.len() > limit {
+            return self.close(key, &DisconnectCode::ChannelLimit.into());
+        }
+        let services = self.shard.services.clone();
+        match services.answer_now(plan.request(), self.shard.id) {
+            Ok(Answer::Attached(attached)) => self.server_subscribed(key, id, plan, attached),
+            Ok(_) => {}
+            Err(request) => {
+                let Some(shard) = super::current() else {
+                    return;
+                };
+                tokio::task::spawn_local(async move {
+                    if let Answer::Attached(attached) = services.answer(request, shard.id).await {
+                        shard.server_subscribed(key, id, plan, attached);
+                    }
+                });
+            }
+        }
+    }
+
+    fn server_subscribed(
+        &mut self,
+        key: ConnKey,
+        id: ChannelId,
+        plan: ServerPlan,
+        attached: Result<Attached, BrokerError>,
+    ) {
+        let attached = match attached {
+            Ok(attached) => attached,
+            Err(error) => {
+                tracing::warn!(%error, "a subscription of the API failed at the broker");
+                return self.unsubscribe(key, id);
+            }
+        };
+        let Some((channel, result, grant)) = plan.finish(attached, unix_time()) else {
+            return self.unsubscribe(key, id);
+        };
+        let push = Subscribe {
+            recoverable: result.recoverable,
+            epoch: result.epoch,
+            offset: result.offset,
+            positioned: result.positioned,
+            data: result.data,
+        };
+        self.push_message(
+            key,
+            Push {
+                channel,
+                subscribe: Some(push),
+                ..Push::default()
+            },
+        );
+        self.join(key, id, grant);
+    }
+
+    /// Queues a push to one connection.
+    pub(super) fn push_message(&mut self, key: ConnKey, push: Push) {
+        self.reply(
+            key,
+            &Reply {
+                push: Some(push),
+                ..Reply::default()
+            },
+        );
+    }
+}
+
+/// A backend's wishes in the form that tokens have them.
+fn options(subscription: &ServerSubscription) -> SubscriptionOptions {
+    let ServerOverrides {
+        presence,
+        join_leave,
+        force_push_join_leave,
+        force_recovery,
+        force_positioning,
+    } = subscription.overrides;
+    SubscriptionOptions {
+        info: Some(subscription.info.clone().into()),
+        data: Some(subscription.data.clone().into()),
+        overrides: Overrides {
+            presence,
+            join_leave,
+            force_push_join_leave,
+            force_recovery,
+            force_positioning,
+        },
+    }
+}
+
+impl Shard {
+    fn server_subscribed(
+        self: &Rc<Self>,
+        key: ConnKey,
+        id: ChannelId,
+        plan: ServerPlan,
+        attached: Result<Attached, BrokerError>,
+    ) {
+        self.turn(|turn| turn.server_subscribed(key, id, plan, attached));
+    }
+}
