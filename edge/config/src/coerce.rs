@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::keys::nearest;
+use crate::known::{self, Meaning};
 use crate::load::{Problem, Warning};
 use crate::scalar::convert;
 use crate::schema::{Kind, Node, item_path, join, tree};
@@ -89,11 +90,11 @@ impl Coercion<'_> {
                     let value = self.node(value, child, &join(path, key), &join(listed, key));
                     fields.extend(value.map(|value| (key.clone(), value)));
                 }
-                None => self.report.warnings.push(Warning::UnknownKey {
-                    origin: self.origin.to_owned(),
-                    path: join(listed, key),
-                    nearest: suggest(key, path, children),
-                }),
+                None => {
+                    let (origin, listed) = (self.origin.to_owned(), join(listed, key));
+                    let warning = unknown_key(origin, listed, path, key, children);
+                    self.report.warnings.push(warning);
+                }
             }
         }
         Value::Object(fields)
@@ -106,15 +107,20 @@ impl Coercion<'_> {
         path: &str,
         listed: &str,
     ) -> Value {
+        let have_names = fields.contains_key("name");
         let mut typed = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let at = item_path(path, index, item);
             if !item.is_object() {
-                let message = "write an object with a name and options";
+                let message = if have_names {
+                    "write an object with a name and options"
+                } else {
+                    "write an object"
+                };
                 self.report.problem(self.origin, &at, message);
                 continue;
             }
-            if item.get("name").is_none() {
+            if have_names && item.get("name").is_none() {
                 let message = "the name is missing: add it";
                 self.report
                     .problem(self.origin, &join(&at, "name"), message);
@@ -145,7 +151,7 @@ impl Coercion<'_> {
             }
             Ok(value) => Some(value),
             Err(remedy) => {
-                let message = format!("{} does not fit: {remedy}", shown(value, node));
+                let message = misfit(value, node, path, &remedy);
                 self.report.problem(self.origin, path, message);
                 None
             }
@@ -183,6 +189,24 @@ impl Coercion<'_> {
     }
 }
 
+/// What to say of a value that does not fit.
+fn misfit(value: &Value, node: &Node, path: &str, remedy: &str) -> String {
+    let shown = shown(value, node);
+    if value
+        .as_str()
+        .is_some_and(|text| node.later.iter().any(|later| later == text))
+    {
+        return format!("{shown} is known to Centrifugo, not supported yet: {remedy}");
+    }
+    let is_scalar = matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_));
+    match (&node.kind, known::old_key(path)) {
+        (Kind::Section(_), Some(advice)) if is_scalar => {
+            format!("{shown} does not fit: {remedy} (as an old key: {advice})")
+        }
+        _ => format!("{shown} does not fit: {remedy}"),
+    }
+}
+
 /// What a message may show of a wrong value.
 fn shown(value: &Value, node: &Node) -> String {
     let is_section = matches!(node.kind, Kind::Section(_) | Kind::Items(_) | Kind::Map);
@@ -210,6 +234,32 @@ fn abridged(value: &Value) -> String {
     }
     let start: String = text.chars().take(LONGEST).collect();
     format!("{start}…")
+}
+
+/// What to say of a key that no option has. `path` is that of the section that it stands in.
+fn unknown_key(
+    origin: String,
+    listed: String,
+    path: &str,
+    key: &str,
+    children: &BTreeMap<String, Node>,
+) -> Warning {
+    match known::of_key(path, key) {
+        Some(Meaning::Later) => Warning::UnsupportedKey {
+            origin,
+            path: listed,
+        },
+        Some(Meaning::Old(advice)) => Warning::OldKey {
+            origin,
+            path: listed,
+            advice,
+        },
+        None => Warning::UnknownKey {
+            origin,
+            path: listed,
+            nearest: suggest(key, path, children),
+        },
+    }
 }
 
 /// The option that an unknown key probably means: a neighbour with a similar name, or the option
@@ -275,7 +325,10 @@ mod tests {
     fn a_scalar_in_place_of_a_section_is_refused() {
         assert_eq!(
             messages(&json!({ "engine": "redis" })),
-            ["config.json: engine: a text does not fit: write a section with keys such as type"]
+            [
+                "config.json: engine: a text does not fit: write a section with keys such as type \
+                 (as an old key: since version 6 it is engine.type)"
+            ]
         );
         assert_eq!(
             messages(&json!({ "channel": { "namespaces": "chat" } })).len(),
@@ -288,6 +341,53 @@ mod tests {
         assert_eq!(
             messages(&json!({ "broker": { "type": "redis" } })),
             ["config.json: broker.type: \"redis\" does not fit: write one of \"memory\", \"nats\""]
+        );
+    }
+
+    #[test]
+    fn a_kind_that_comes_later_is_refused_as_such() {
+        let file = |kind: &str| {
+            json!({ "channel": {
+                "without_namespace": { "subscription_type": kind },
+                "namespaces": [{ "name": "chat", "subscription_type": kind }],
+            } })
+        };
+        assert_eq!(
+            messages(&file("map_users")),
+            ["namespaces[chat]", "without_namespace"].map(|place| format!(
+                "config.json: channel.{place}.subscription_type: \"map_users\" is known to \
+                 Centrifugo, not supported yet: write one of \"\", \"stream\""
+            ))
+        );
+        let unknown = messages(&file("maps"));
+        assert!(unknown[0].contains("does not fit"), "{unknown:?}");
+        assert!(messages(&file("stream")).is_empty());
+    }
+
+    #[test]
+    fn an_item_without_name_is_an_object_all_the_same() {
+        let file = json!({ "client": { "connect_code_to_unidirectional_disconnect": {
+            "transforms": [{ "code": "109", "to": { "code": 4001, "reasn": "x" } }, 7],
+        } } });
+        let (typed, report) = coerced(&file, Zero::IsUnset);
+        assert_eq!(
+            typed["client"]["connect_code_to_unidirectional_disconnect"]["transforms"],
+            json!([{ "code": 109, "to": { "code": 4001 } }])
+        );
+        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            problems,
+            [
+                "config.json: client.connect_code_to_unidirectional_disconnect.transforms[1]: write \
+              an object"
+            ]
+        );
+        assert_eq!(
+            report.warnings[0].to_string(),
+            "unknown key in configuration file: \
+             client.connect_code_to_unidirectional_disconnect.transforms.[0].to.reasn \
+             (config.json); did you mean \
+             client.connect_code_to_unidirectional_disconnect.transforms[0].to.reason?"
         );
     }
 
@@ -359,7 +459,7 @@ mod tests {
     fn unknown_keys_are_left_out_with_a_suggestion() {
         let file = json!({
             "clinet": {},
-            "token_hmac_secret_key": "hunter2",
+            "client_token_hmac_secret_key": "hunter2",
             "client": { "pinginterval": "1s" },
             "channel": { "namespaces": [{ "name": "chat", "presense": true, "zzz": 1 }] },
         });
@@ -385,11 +485,11 @@ mod tests {
                 ),
                 ("channel.namespaces.[0].zzz", None),
                 ("client.pinginterval", Some("client.ping_interval")),
-                ("clinet", Some("client")),
                 (
-                    "token_hmac_secret_key",
+                    "client_token_hmac_secret_key",
                     Some("client.token.hmac_secret_key")
                 ),
+                ("clinet", Some("client")),
             ]
         );
     }

@@ -1,16 +1,19 @@
 //! Documents for the command line: a first configuration, all defaults, and the manual.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::file::Format;
-use crate::layer::{leaves, set};
-use crate::schema::{AllowedValue, Change, Kind, OptionInfo, ValueType, options, variable};
+use crate::layer::{item_leaves, leaves};
+use crate::schema::{
+    AllowedValue, Change, Kind, Node, OptionInfo, ValueType, options, tree, variable,
+};
 
 /// Why a document cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -62,34 +65,119 @@ pub fn genconfig(extension: &str) -> Result<String, DocumentError> {
 /// # Errors
 /// The extension is none of json, toml, yaml and yml.
 pub fn defaultconfig(extension: &str) -> Result<String, DocumentError> {
+    defaultconfig_from(extension, &Value::Null)
+}
+
+/// A configuration that states every option: what `base` sets, and else the default.
+///
+/// `base` is what [`values`](crate::load::values) returns. Its secrets stand in the document, so
+/// write it where only its owner can read it.
+///
+/// # Errors
+/// The extension is none of json, toml, yaml and yml.
+pub fn defaultconfig_from(extension: &str, base: &Value) -> Result<String, DocumentError> {
     let format = format_of(extension)?;
-    let mut config = Value::Object(Map::new());
-    for (path, node) in leaves() {
-        let value = match (&node.kind, format) {
-            (Kind::TextList, Format::Json | Format::Yaml) => Value::Null,
-            _ => node.default.clone(),
+    render(&complete(tree(), base, format), format)
+}
+
+/// What is set, with the defaults of everything else.
+fn complete(node: &Node, set: &Value, format: Format) -> Value {
+    let section = |children: &BTreeMap<String, Node>, set: &Value| {
+        let child = |(key, child): (&String, &Node)| {
+            let set = set.get(key).unwrap_or(&Value::Null);
+            (key.clone(), complete(child, set, format))
         };
-        // Merging leaves no place for a section below a `null`, and there is none.
-        set(&mut config, &path, value);
+        children.iter().map(child).collect::<Value>()
+    };
+    let value = if set.is_null() { &node.default } else { set };
+    match &node.kind {
+        Kind::Section(children) => section(children, set),
+        Kind::Items(fields) => {
+            let items = value.as_array().into_iter().flatten();
+            items.map(|item| section(fields, item)).collect()
+        }
+        Kind::TextList(_) if *value == node.kind.zero() && format != Format::Toml => Value::Null,
+        Kind::Bool
+        | Kind::Integer { .. }
+        | Kind::Text
+        | Kind::Choice(_)
+        | Kind::Duration
+        | Kind::TextList(_)
+        | Kind::Map => value.clone(),
     }
-    render(&config, format)
+}
+
+/// Which options [`defaultenv_from`] prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Printed {
+    /// Every option, at what the base sets or at its default.
+    All,
+    /// Only what the base sets, and not to zero, false or nothing.
+    SetInBase,
 }
 
 /// Every default as a line `NAME=value` with the name of its variable, sorted by name.
 pub fn defaultenv() -> String {
-    let mut lines: Vec<String> = leaves()
-        .into_iter()
-        .map(|(path, node)| {
-            let value = match (&node.kind, &node.default) {
-                (Kind::Duration, Value::String(text)) => text.clone(),
-                (Kind::TextList | Kind::Items(_), _) => "\"\"".to_owned(),
-                (_, value) => value.to_string(),
+    defaultenv_from(&Value::Null, Printed::All)
+}
+
+/// Options as lines `NAME=value` with the names of their variables, sorted by name.
+///
+/// `base` is what [`values`](crate::load::values) returns. A list of named objects is the list of
+/// their names, and each option of an item has a line of its own. Texts and lists stand between
+/// double quotes, with the escapes of JSON. The secrets of the base are printed too.
+pub fn defaultenv_from(base: &Value, printed: Printed) -> String {
+    let mut lines = BTreeMap::new();
+    let mut add = |path: &str, node: &Node, set: Option<&Value>| {
+        let value = match (set, printed) {
+            (Some(set), Printed::SetInBase) if *set == node.kind.zero() => return,
+            (None, Printed::SetInBase) => return,
+            (set, _) => set.unwrap_or(&node.default),
+        };
+        lines.insert(variable(path), variable_text(node, value));
+    };
+    for (path, node) in leaves() {
+        let list = base.pointer(&pointer(&path));
+        add(&path, node, list);
+        let Kind::Items(fields) = &node.kind else {
+            continue;
+        };
+        for item in list.and_then(Value::as_array).into_iter().flatten() {
+            let Some(name) = item.get("name").and_then(Value::as_str) else {
+                continue;
             };
-            format!("TIDEWIRE_{}={value}\n", variable(&path))
-        })
-        .collect();
-    lines.sort();
-    lines.concat()
+            for (option, node) in item_leaves(fields) {
+                if option != "name" {
+                    let path = format!("{path}.{name}.{option}");
+                    add(&path, node, item.pointer(&pointer(&option)));
+                }
+            }
+        }
+    }
+    let line = |(name, value): (&String, &String)| format!("TIDEWIRE_{name}={value}\n");
+    lines.iter().map(line).collect()
+}
+
+fn pointer(path: &str) -> String {
+    format!("/{}", path.replace('.', "/"))
+}
+
+/// A value as it stands behind the name of a variable.
+fn variable_text(node: &Node, value: &Value) -> String {
+    let quoted = |text: &str| Value::from(text).to_string();
+    match (&node.kind, value) {
+        (Kind::Duration, Value::String(text)) => text.clone(),
+        (Kind::TextList(_), Value::Array(items)) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            quoted(&items.join(" "))
+        }
+        (Kind::Items(_), Value::Array(items)) if node.kind.has_named_items() => {
+            let names = items.iter().filter_map(|item| item.get("name")?.as_str());
+            quoted(&names.collect::<Vec<_>>().join(" "))
+        }
+        (Kind::Items(_) | Kind::Map, value) => quoted(&value.to_string()),
+        (_, value) => value.to_string(),
+    }
 }
 
 /// The manual of all options in Markdown.

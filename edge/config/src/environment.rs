@@ -3,7 +3,7 @@
 //! The name is `TIDEWIRE_` and the option's path in upper case with `_` for `.`; `CENTRIFUGO_`
 //! is read as an alias. The process environment is read here and nowhere else.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::coerce::{Report, Zero};
 use crate::file::unreadable;
 use crate::keys::nearest;
+use crate::known::{self, Meaning};
 use crate::layer::{Text, leaves, set, set_items};
 use crate::load::{LoadError, Warning};
 use crate::schema::variable;
@@ -24,7 +25,7 @@ const PREFIXES: [&str; 2] = ["TIDEWIRE_", "CENTRIFUGO_"];
 ///
 /// With a path, a file of `NAME=value` lines adds what the process does not have; a missing file
 /// is no error. Empty lines, lines that begin with `#`, a leading `export` and quotes around a
-/// value are understood.
+/// value are understood, and between double quotes the escapes of JSON.
 ///
 /// # Errors
 /// The file cannot be read, or a line of it is not understood.
@@ -70,23 +71,27 @@ fn parse_dotenv(text: &str) -> Result<Vec<(String, String)>, usize> {
             return Err(index + 1);
         }
         let value = unquote(value.trim()).ok_or(index + 1)?;
-        found.push((name.to_owned(), value.to_owned()));
+        found.push((name.to_owned(), value));
     }
     Ok(found)
 }
 
-fn unquote(value: &str) -> Option<&str> {
+fn unquote(value: &str) -> Option<String> {
+    if value.starts_with('"')
+        && let Ok(text) = serde_json::from_str::<String>(value)
+    {
+        return Some(text);
+    }
     for quote in ['"', '\''] {
         if let Some(rest) = value.strip_prefix(quote) {
-            return rest.strip_suffix(quote);
+            return rest.strip_suffix(quote).map(str::to_owned);
         }
     }
     // A comment behind a bare value.
-    Some(
-        value
-            .split_once(" #")
-            .map_or(value, |(value, _)| value.trim_end()),
-    )
+    let bare = value
+        .split_once(" #")
+        .map_or(value, |(value, _)| value.trim_end());
+    Some(bare.to_owned())
 }
 
 /// The variables by their name without prefix.
@@ -162,19 +167,21 @@ pub(crate) fn apply(
 }
 
 fn warn_of_unknown(variables: &Variables<'_>, report: &mut Report) {
-    let known: HashMap<String, String> = leaves()
-        .into_iter()
-        .map(|(path, _)| (variable(&path), path))
-        .collect();
+    let options: Vec<String> = leaves().iter().map(|(path, _)| variable(path)).collect();
     for (suffix, given) in &variables.by_suffix {
         if variables.used.contains(*suffix) || is_foreign(suffix) {
             continue;
         }
         for (name, _) in given {
-            let near = nearest(suffix, known.keys().map(String::as_str));
-            report.warnings.push(Warning::UnknownVariable {
-                name: (*name).to_owned(),
-                nearest: near.map(|near| format!("TIDEWIRE_{near}")),
+            let name = (*name).to_owned();
+            report.warnings.push(match known::of_variable(suffix) {
+                Some(Meaning::Later) => Warning::UnsupportedVariable { name },
+                Some(Meaning::Old(advice)) => Warning::OldVariable { name, advice },
+                None => Warning::UnknownVariable {
+                    name,
+                    nearest: nearest(suffix, options.iter().map(String::as_str))
+                        .map(|near| format!("TIDEWIRE_{near}")),
+                },
             });
         }
     }
@@ -232,6 +239,15 @@ mod tests {
                 pair("D", "x"),
                 pair("E", ""),
             ])
+        );
+        assert_eq!(
+            parse_dotenv(r#"A="a\nb \"c\" $""#),
+            Ok(vec![pair("A", "a\nb \"c\" $")])
+        );
+        // What is no escape of JSON stays as it is.
+        assert_eq!(
+            parse_dotenv(r#"A="C:\dir""#),
+            Ok(vec![pair("A", r"C:\dir")])
         );
         assert_eq!(parse_dotenv("A=1\nnonsense\n"), Err(2));
         assert_eq!(parse_dotenv("A-B=1"), Err(1));

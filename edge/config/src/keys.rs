@@ -19,7 +19,7 @@ fn lower_any(value: &Value, node: Option<&Node>) -> Value {
         | Kind::Text
         | Kind::Choice(_)
         | Kind::Duration
-        | Kind::TextList
+        | Kind::TextList(_)
         | Kind::Map => None,
     });
     let is_map = node.is_some_and(|node| matches!(node.kind, Kind::Map));

@@ -51,6 +51,13 @@ pub(crate) fn leaves() -> Vec<(String, &'static Node)> {
     found
 }
 
+/// The options of the items of a list of objects, with their paths inside the item.
+pub(crate) fn item_leaves(fields: &BTreeMap<String, Node>) -> Vec<(String, &Node)> {
+    let mut found = Vec::new();
+    collect(fields, "", &mut found);
+    found
+}
+
 fn collect<'a>(
     children: &'a BTreeMap<String, Node>,
     path: &str,
@@ -102,8 +109,7 @@ pub(crate) fn set_items<'a>(
         let Kind::Items(fields) = &node.kind else {
             continue;
         };
-        let mut options = Vec::new();
-        collect(fields, "", &mut options);
+        let options = item_leaves(fields);
         let pointer = format!("/{}", list.replace('.', "/"));
         let items = target.pointer_mut(&pointer).and_then(Value::as_array_mut);
         for item in items.into_iter().flatten() {

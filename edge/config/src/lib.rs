@@ -13,12 +13,14 @@ pub mod hash;
 pub mod load;
 pub mod namespaces;
 pub mod options;
+pub mod pem;
 pub mod schema;
 pub mod secret;
 
 mod coerce;
 mod file;
 mod keys;
+mod known;
 mod layer;
 mod scalar;
 mod secrets_dir;
@@ -29,6 +31,7 @@ pub use hash::{boot_hash, live_hash, split};
 pub use layer::merge;
 pub use namespaces::{Namespace, Namespaces};
 pub use options::*;
+pub use pem::{Pem, PemError};
 pub use schema::{
     AllowedValue, Change, OptionInfo, ValueType, crd_schema, first_sentence, options, schema,
     secret_paths, without_effect,

@@ -89,6 +89,26 @@ pub enum Warning {
         /// The option that was probably meant.
         nearest: Option<String>,
     },
+    /// A key of an option that the reference program has and this one does not have yet.
+    #[error(
+        "key in configuration file is known to Centrifugo, not supported yet: {path} ({origin})"
+    )]
+    UnsupportedKey {
+        /// The file.
+        origin: String,
+        /// The whole path, as in [`Warning::UnknownKey`].
+        path: String,
+    },
+    /// A key from before version 6 of the reference program.
+    #[error("old key in configuration file: {path} ({origin}); {advice}")]
+    OldKey {
+        /// The file.
+        origin: String,
+        /// The whole path, as in [`Warning::UnknownKey`].
+        path: String,
+        /// What became of it.
+        advice: String,
+    },
     /// A variable that no option has.
     #[error("unknown var in environment: {name}{}", did_you_mean(nearest))]
     UnknownVariable {
@@ -96,6 +116,20 @@ pub enum Warning {
         name: String,
         /// The variable that was probably meant.
         nearest: Option<String>,
+    },
+    /// The variable of an option that the reference program has and this one does not have yet.
+    #[error("var in environment is known to Centrifugo, not supported yet: {name}")]
+    UnsupportedVariable {
+        /// The variable.
+        name: String,
+    },
+    /// A variable from before version 6 of the reference program.
+    #[error("old var in environment: {name}; {advice}")]
+    OldVariable {
+        /// The variable.
+        name: String,
+        /// What became of it.
+        advice: String,
     },
     /// A file in the secrets directory that no option has.
     #[error("unknown file in secrets directory: {}", path.display())]
@@ -115,6 +149,24 @@ pub enum Warning {
         /// The value that is used.
         used: String,
     },
+}
+
+impl Warning {
+    /// The path of a key in a file that sets nothing, whatever the reason.
+    pub fn unknown_key(&self) -> Option<&str> {
+        match self {
+            Self::UnknownKey { path, .. }
+            | Self::UnsupportedKey { path, .. }
+            | Self::OldKey { path, .. } => Some(path),
+            Self::MissingFile { .. }
+            | Self::IgnoredFile { .. }
+            | Self::UnknownVariable { .. }
+            | Self::UnsupportedVariable { .. }
+            | Self::OldVariable { .. }
+            | Self::UnknownSecret { .. }
+            | Self::UnknownValue { .. } => None,
+        }
+    }
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
@@ -182,6 +234,28 @@ fn list(problems: &[Problem]) -> String {
 /// A source cannot be read, is malformed, or holds values that do not fit. A configuration file
 /// that does not exist is a warning only; a secrets directory that does not exist is an error.
 pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
+    let (file_layer, typed, report) = gather(sources)?;
+    finish(file_layer, typed, report)
+}
+
+/// What all sources set, in the types of the options, without defaults and unknown keys.
+///
+/// It is what [`document`](crate::document) starts from; it holds the secrets in the open.
+///
+/// # Errors
+/// As those of [`load`].
+pub fn values(sources: &Sources) -> Result<Value, LoadError> {
+    let (_, mut typed, report) = gather(sources)?;
+    strip_nulls(&mut typed);
+    if report.problems.is_empty() {
+        Ok(typed)
+    } else {
+        Err(LoadError::Values(report.problems))
+    }
+}
+
+/// What the files hold as it stands, and what all sources set.
+fn gather(sources: &Sources) -> Result<(Value, Value, Report), LoadError> {
     let mut report = Report::default();
     let files = match &sources.config {
         Some(path) => file::read(path, &mut report.warnings)?,
@@ -193,7 +267,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, LoadError> {
     }
     environment::apply(&sources.env, &sources.flags, &mut typed, &mut report);
     apply_flags(&sources.flags, &mut typed, &mut report);
-    finish(file_layer, typed, report)
+    Ok((file_layer, typed, report))
 }
 
 /// Reads a configuration that is already in memory, as if it stood in a file.

@@ -26,7 +26,9 @@ pub(crate) fn convert(value: &Value, node: &Node) -> Result<Value, String> {
             .map(Value::String)
             .ok_or_else(expected),
         Kind::Duration => to_duration(value, node),
-        Kind::TextList => to_list(value).ok_or_else(expected),
+        Kind::TextList(values) => to_list(value)
+            .filter(|items| values.is_empty() || all_among(items, values))
+            .ok_or_else(expected),
         Kind::Map => to_map(value).ok_or_else(expected),
         Kind::Section(_) | Kind::Items(_) => Err(expected()),
     }
@@ -40,10 +42,15 @@ pub(crate) fn convert(value: &Value, node: &Node) -> Result<Value, String> {
 pub(crate) fn from_text(text: &str, node: &Node) -> Result<Value, String> {
     let json = || serde_json::from_str::<Value>(text).ok();
     match &node.kind {
-        Kind::Items(_) if text.trim_start().starts_with('[') => json().ok_or_else(|| {
-            "this is not JSON: write a JSON array of objects, or names with spaces between"
-                .to_owned()
-        }),
+        Kind::Items(_) if node.kind.has_named_items() && text.trim_start().starts_with('[') => {
+            json().ok_or_else(|| {
+                "this is not JSON: write a JSON array of objects, or names with spaces between"
+                    .to_owned()
+            })
+        }
+        Kind::Items(_) if !node.kind.has_named_items() => {
+            json().ok_or_else(|| "this is not JSON: write a JSON array of objects".to_owned())
+        }
         Kind::Items(_) => {
             let items = text.split_whitespace().map(|name| {
                 let name = ("name".to_owned(), Value::from(name));
@@ -60,7 +67,7 @@ pub(crate) fn from_text(text: &str, node: &Node) -> Result<Value, String> {
         | Kind::Text
         | Kind::Choice(_)
         | Kind::Duration
-        | Kind::TextList => Ok(Value::from(text)),
+        | Kind::TextList(_) => Ok(Value::from(text)),
     }
 }
 
@@ -154,6 +161,11 @@ fn to_list(value: &Value) -> Option<Value> {
         Value::Null | Value::Bool(_) | Value::Object(_) => None,
     };
     items.map(Value::Array)
+}
+
+fn all_among(items: &Value, allowed: &[String]) -> bool {
+    let mut items = items.as_array().into_iter().flatten();
+    items.all(|item| allowed.iter().any(|allowed| item == allowed))
 }
 
 fn to_map(value: &Value) -> Option<Value> {
@@ -318,6 +330,20 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_take_only_some_texts() {
+        converts(
+            &json!({ "type": "array", "items": { "type": "string", "enum": ["fossil"] } }),
+            &[
+                (json!(["fossil"]), Some(json!(["fossil"]))),
+                (json!("fossil"), Some(json!(["fossil"]))),
+                (json!([]), Some(json!([]))),
+                (json!(["fossil", "xdelta"]), None),
+                (json!(["Fossil"]), None),
+            ],
+        );
+    }
+
+    #[test]
     fn maps_keep_the_case_of_their_keys() {
         let schema = json!({ "type": "object", "additionalProperties": { "type": "string" } });
         converts(
@@ -349,5 +375,16 @@ mod tests {
         let json = Ok(json!([{ "name": "a" }]));
         assert_eq!(from_text(r#"[{"name":"a"}]"#, &node), json);
         assert!(from_text("[{", &node).is_err());
+    }
+
+    #[test]
+    fn a_list_of_objects_without_names_in_a_text_is_json() {
+        let node = node(&json!({
+            "type": "array",
+            "items": { "type": "object", "properties": { "code": { "type": "integer" } } },
+        }));
+        let json = Ok(json!([{ "code": 1 }]));
+        assert_eq!(from_text(r#" [{"code":1}]"#, &node), json);
+        assert!(from_text("a b", &node).is_err());
     }
 }

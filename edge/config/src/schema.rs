@@ -35,12 +35,18 @@ pub enum ValueType {
     /// Whole number.
     #[serde(rename = "int")]
     Int,
+    /// Whole number from 0 to 4294967295.
+    #[serde(rename = "uint32")]
+    Uint32,
     /// Whole number that needs 64 bits.
     #[serde(rename = "int64")]
     Int64,
     /// Text, also where only some values are allowed.
     #[serde(rename = "string")]
     String,
+    /// PEM, Base64 of PEM, or a file's path.
+    #[serde(rename = "pem")]
+    Pem,
     /// Duration such as `25s`.
     #[serde(rename = "duration")]
     Duration,
@@ -50,7 +56,7 @@ pub enum ValueType {
     /// Map from text to text.
     #[serde(rename = "map")]
     Map,
-    /// List of named objects.
+    /// List of objects, most of them named.
     #[serde(rename = "[]object")]
     Objects,
 }
@@ -81,8 +87,8 @@ pub struct OptionInfo {
     pub description: String,
     /// The allowed values with their meaning, if the set is closed.
     pub values: Vec<AllowedValue>,
-    /// Its environment variable, with `<NAME>` for the name of a list's item; empty for the name
-    /// of an item itself, which no variable can set.
+    /// Its environment variable, with `<NAME>` for the name of a list's item; empty for what no
+    /// variable can set: the name of an item itself, and all of an item without name.
     pub env: String,
     /// Whether its value must not be shown.
     pub secret: bool,
@@ -140,7 +146,7 @@ fn collect(node: &Node, path: &str, has_variable: bool, found: &mut Vec<OptionIn
     let value_type = match &node.kind {
         Kind::Section(children) => {
             for (key, child) in children {
-                collect(child, &join(path, key), true, found);
+                collect(child, &join(path, key), has_variable, found);
             }
             return;
         }
@@ -150,12 +156,12 @@ fn collect(node: &Node, path: &str, has_variable: bool, found: &mut Vec<OptionIn
         Kind::Integer { wide: false, .. } => ValueType::Int,
         Kind::Text | Kind::Choice(_) => ValueType::String,
         Kind::Duration => ValueType::Duration,
-        Kind::TextList => ValueType::Strings,
+        Kind::TextList(_) => ValueType::Strings,
         Kind::Map => ValueType::Map,
     };
     found.push(OptionInfo {
         path: path.to_owned(),
-        r#type: value_type,
+        r#type: node.named_type.unwrap_or(value_type),
         default: node.default.clone(),
         change: node.change,
         effect: node.effect,
@@ -174,7 +180,7 @@ fn collect(node: &Node, path: &str, has_variable: bool, found: &mut Vec<OptionIn
             collect(
                 field,
                 &join(&format!("{path}[]"), key),
-                key != "name",
+                node.kind.has_named_items() && key != "name",
                 found,
             );
         }

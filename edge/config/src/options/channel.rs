@@ -100,6 +100,18 @@ pub struct ChannelOptions {
     /// What is recovered: all that was missed, or only the latest publication.
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub force_recovery_mode: RecoveryMode,
+    /// Recover the latest publication at every subscription; needs forced recovery in cache mode.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub auto_cache_recover: bool,
+    /// Kinds of deltas that clients may ask for in place of whole publications; empty permits none.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allowed_delta_types: Vec<DeltaType>,
+    /// Keep what is needed to send deltas of every publication, however it is published.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub delta_publish: bool,
+    /// Let clients receive only those publications whose tags pass a filter.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub allow_tags_filter: bool,
     /// Let users subscribe without a subscription token.
     pub allow_subscribe_for_client: bool,
     /// Let anonymous users subscribe too; works only together with `allow_subscribe_for_client`.
@@ -136,6 +148,34 @@ pub struct ChannelOptions {
     pub channel_regex: String,
     /// Format of published data; empty means `channel.publication_data_format`.
     pub publication_data_format: DataFormat,
+    /// Kind of subscriptions.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    #[schemars(extend(
+        "x-tidewire-later" = ["map", "map_clients", "map_users", "shared_poll"]
+    ))]
+    pub subscription_type: SubscriptionType,
+}
+
+/// A kind of delta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = closed_set)]
+pub enum DeltaType {
+    /// The delta format of the Fossil version control system.
+    Fossil,
+}
+
+/// A kind of subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = closed_set)]
+pub enum SubscriptionType {
+    /// As `stream`.
+    #[default]
+    #[serde(rename = "")]
+    Unset,
+    /// Publications one after another.
+    Stream,
 }
 
 /// What recovery brings back.

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Secret};
+use super::token::{SubscriptionToken, Token};
+use super::transform::UnidirectionalDisconnects;
+use crate::Duration;
 
 /// Client connections: who may connect, and their limits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,15 +19,34 @@ pub struct Client {
     /// How connection tokens are verified.
     #[schemars(extend("x-tidewire-change" = "live"))]
     pub token: Token,
+    /// How subscription tokens are verified, where that differs from connection tokens.
+    #[schemars(extend("x-tidewire-change" = "live"))]
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub subscription_token: SubscriptionToken,
     /// Connect anybody without a token and permit everything, for development only.
     #[schemars(extend("x-tidewire-change" = "live"))]
     pub insecure: bool,
+    /// Believe tokens without checking their signature, for development only.
+    ///
+    /// Issuer, audience and expiry are still checked.
+    #[schemars(extend("x-tidewire-change" = "live"))]
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub insecure_skip_token_signature_verify: bool,
     /// Connect clients that bring no token, as the anonymous user.
     #[schemars(extend("x-tidewire-change" = "live"))]
     pub allow_anonymous_connect_without_token: bool,
     /// Refuse tokens that name no user.
     #[schemars(extend("x-tidewire-change" = "live"))]
     pub disallow_anonymous_connection_tokens: bool,
+    /// Header of the connection request that names the user; empty reads none.
+    ///
+    /// Only behind a proxy that sets this header itself and drops what clients send.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub user_id_http_header: String,
+    /// The channel that every user is subscribed to without asking.
+    #[schemars(extend("x-tidewire-change" = "live"))]
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub subscribe_to_user_personal_channel: PersonalChannel,
     /// Time between two pings to a client; must be longer than `pong_timeout`.
     pub ping_interval: Duration,
     /// Longest wait for the answer to a ping before the connection is closed.
@@ -34,6 +55,21 @@ pub struct Client {
     pub stale_close_delay: Duration,
     /// Time in which a client may refresh a connection that has expired.
     pub expired_close_delay: Duration,
+    /// Time in which a client may refresh a subscription that has expired.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub expired_sub_close_delay: Duration,
+    /// Time between two rounds of upkeep of a client: presence, expiry and position.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub presence_update_interval: Duration,
+    /// Shortest time between two checks of a subscriber's position.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub channel_position_check_delay: Duration,
+    /// Longest delay of publications that a positioned subscriber accepts; 0 sets no limit.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub channel_position_max_time_lag: Duration,
+    /// Most commands of one client that wait for an answer at once; 0 and 1 take them in turn.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub concurrency: u32,
     /// Most channels that one client may subscribe to.
     #[schemars(range(min = 1))]
     pub channel_limit: u32,
@@ -44,6 +80,9 @@ pub struct Client {
     pub connection_limit: u32,
     /// Most connections of one user on this node; 0 sets no limit.
     pub user_connection_limit: u32,
+    /// Most new connections per second on this node; 0 sets no limit, the rest is answered 503.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub connection_rate_limit: u32,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
     /// Most publications in one answer to a history command.
@@ -52,6 +91,9 @@ pub struct Client {
     /// Most publications that a client recovers; a longer gap counts as not recovered.
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub recovery_max_publication_limit: u32,
+    /// How failed connect commands of unidirectional clients are reported.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub connect_code_to_unidirectional_disconnect: UnidirectionalDisconnects,
 }
 
 impl Default for Client {
@@ -59,43 +101,45 @@ impl Default for Client {
         Self {
             allowed_origins: Vec::new(),
             token: Token::default(),
+            subscription_token: SubscriptionToken::default(),
             insecure: false,
+            insecure_skip_token_signature_verify: false,
             allow_anonymous_connect_without_token: false,
             disallow_anonymous_connection_tokens: false,
+            user_id_http_header: String::new(),
+            subscribe_to_user_personal_channel: PersonalChannel::default(),
             ping_interval: Duration::from_secs(25),
             pong_timeout: Duration::from_secs(8),
             stale_close_delay: Duration::from_secs(10),
             expired_close_delay: Duration::from_secs(25),
+            expired_sub_close_delay: Duration::from_secs(25),
+            presence_update_interval: Duration::from_secs(27),
+            channel_position_check_delay: Duration::from_secs(40),
+            channel_position_max_time_lag: Duration::ZERO,
+            concurrency: 0,
             channel_limit: 128,
             queue_max_size: 1_048_576,
             connection_limit: 0,
             user_connection_limit: 0,
+            connection_rate_limit: 0,
             connect_include_server_time: false,
             history_max_publication_limit: 300,
             recovery_max_publication_limit: 300,
+            connect_code_to_unidirectional_disconnect: UnidirectionalDisconnects::default(),
         }
     }
 }
 
-/// How tokens are verified.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The channel that every user is subscribed to without asking.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Token {
-    /// Key of tokens signed with HS256, HS384 or HS512; empty accepts none.
-    #[serde(skip_serializing)]
-    pub hmac_secret_key: Secret<String>,
-    /// Key that is also accepted while keys are exchanged; empty accepts none.
-    #[serde(skip_serializing)]
-    pub hmac_previous_secret_key: Secret<String>,
-    /// Unix time in seconds until which the previous key is accepted; 0 sets no limit.
-    #[schemars(range(min = 0))]
-    pub hmac_previous_secret_key_valid_until: i64,
-    /// Audience that a token must name; empty does not check it.
-    pub audience: String,
-    /// Issuer that a token must name; empty does not check it.
-    pub issuer: String,
-    /// Claim that holds the user; empty means `sub`.
+pub struct PersonalChannel {
+    /// Subscribe every user who is not anonymous to a channel of their own.
+    pub enabled: bool,
+    /// Namespace of these channels; empty means that they have none.
     ///
-    /// Its name consists of letters and underscores.
-    pub user_id_claim: String,
+    /// The channel of user 42 is `#42`, in the namespace `ns` it is `ns:#42`.
+    pub personal_channel_namespace: String,
+    /// Close older connections of a user who connects again; needs presence in that namespace.
+    pub single_connection: bool,
 }

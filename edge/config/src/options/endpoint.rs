@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::closed_set::closed_set;
-use crate::{Duration, Secret};
+use super::tls::Tls;
+use crate::Secret;
 
 /// Where the HTTP server listens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +23,15 @@ pub struct HttpServer {
     ///
     /// It is text, as in the reference program. The same address and port make one listener.
     pub internal_port: String,
+    /// TLS of all listeners, or with `tls_external` of the one for clients only.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub tls: Tls,
+    /// Use `tls` on the listener for clients only.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub tls_external: bool,
+    /// TLS of the internal listener, when it is a listener of its own.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub internal_tls: Tls,
 }
 
 impl Default for HttpServer {
@@ -31,6 +41,9 @@ impl Default for HttpServer {
             port: 8000,
             internal_address: String::new(),
             internal_port: String::new(),
+            tls: Tls::default(),
+            tls_external: false,
+            internal_tls: Tls::default(),
         }
     }
 }
@@ -82,32 +95,6 @@ pub enum ErrorMode {
     Transport,
 }
 
-/// The WebSocket transport.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Websocket {
-    /// Do not serve WebSocket connections.
-    pub disabled: bool,
-    /// Path of the WebSocket endpoint.
-    pub handler_prefix: String,
-    /// Longest time that writing to a connection may take before it is closed.
-    pub write_timeout: Duration,
-    /// Largest message from a client in bytes; a larger one closes the connection.
-    #[schemars(range(min = 1))]
-    pub message_size_limit: u32,
-}
-
-impl Default for Websocket {
-    fn default() -> Self {
-        Self {
-            disabled: false,
-            handler_prefix: "/connection/websocket".to_owned(),
-            write_timeout: Duration::from_secs(1),
-            message_size_limit: 65_536,
-        }
-    }
-}
-
 /// Metrics in the Prometheus text format.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -116,6 +103,15 @@ pub struct Prometheus {
     pub enabled: bool,
     /// Path of the metrics endpoint.
     pub handler_prefix: String,
+    /// Count HTTP requests by endpoint and status.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub instrument_http_handlers: bool,
+    /// Measure how many publications clients recover.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub recovered_publications_histogram: bool,
+    /// Serve histograms in Prometheus' native form instead of fixed buckets.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub native_histograms: bool,
 }
 
 impl Default for Prometheus {
@@ -123,6 +119,9 @@ impl Default for Prometheus {
         Self {
             enabled: false,
             handler_prefix: "/metrics".to_owned(),
+            instrument_http_handlers: false,
+            recovered_publications_histogram: false,
+            native_histograms: false,
         }
     }
 }
@@ -142,6 +141,25 @@ impl Default for Health {
         Self {
             enabled: false,
             handler_prefix: "/health".to_owned(),
+        }
+    }
+}
+
+/// The description of the server API for people and tools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Swagger {
+    /// Serve the OpenAPI document and a page for it on the internal listener.
+    pub enabled: bool,
+    /// Path of the page.
+    pub handler_prefix: String,
+}
+
+impl Default for Swagger {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            handler_prefix: "/swagger".to_owned(),
         }
     }
 }

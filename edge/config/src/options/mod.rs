@@ -1,11 +1,14 @@
 //! The options, in the shape of the configuration file: one file for each group of sections.
 //!
 //! A field's doc comment is its documentation everywhere. Its first sentence (at most 120
-//! characters) also stands in the resource definition of the operator. Three schema extensions
-//! carry what a type cannot say, for the field and everything below it:
-//! `x-tidewire-change: live` (applied by a reload; without it a restart is needed),
-//! `x-tidewire-effect: none` (accepted, but nothing acts on it yet) and
-//! `x-tidewire-fallback` (the value that replaces an unknown one, with a warning).
+//! characters) also stands in the resource definition of the operator. Schema extensions
+//! carry what a type cannot say. Two hold for the field and everything below it:
+//! `x-tidewire-change: live` (applied by a reload; without it a restart is needed, and `boot`
+//! says so again inside a live section) and `x-tidewire-effect: none` (accepted, but nothing
+//! acts on it yet: remove that line of the field when something does). Three hold for the field:
+//! `x-tidewire-fallback` (the value that replaces an unknown one, with a warning),
+//! `x-tidewire-later` (values of the reference program that are not supported yet) and
+//! `x-tidewire-type` (the type's name in the documentation, where another has the same form).
 
 mod broker;
 mod channel;
@@ -13,17 +16,35 @@ mod client;
 mod closed_set;
 mod endpoint;
 mod process;
+mod rpc;
 mod tidewire;
+mod tls;
+mod token;
+mod transform;
+mod transport;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use broker::{Broker, BrokerType, Engine, EngineType, Nats};
-pub use channel::{Channel, ChannelNamespace, ChannelOptions, DataFormat, RecoveryMode};
-pub use client::{Client, Token};
-pub use endpoint::{Admin, ErrorMode, Health, HttpApi, HttpServer, Prometheus, Websocket};
+pub use channel::{
+    Channel, ChannelNamespace, ChannelOptions, DataFormat, DeltaType, RecoveryMode,
+    SubscriptionType,
+};
+pub use client::{Client, PersonalChannel};
+pub use endpoint::{Admin, ErrorMode, Health, HttpApi, HttpServer, Prometheus, Swagger};
 pub use process::{Log, LogLevel, Node, Shutdown};
+pub use rpc::{Rpc, RpcNamespace, RpcPing};
 pub use tidewire::{Demo, Drain, NodeStatus, Tidewire};
+pub use tls::Tls;
+pub use token::{SubscriptionToken, Token};
+pub use transform::{
+    DisconnectTarget, DisconnectTransform, HttpResponseTarget, HttpResponseTransform,
+    HttpResponses, UnidirectionalDisconnects,
+};
+pub use transport::{
+    Emulation, HttpStream, Init, Sse, UniHttpStream, UniSse, UniWebsocket, Websocket,
+};
 
 /// The configuration of an edge node. Every section and every option may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -42,14 +63,40 @@ pub struct Config {
     /// Channel names, namespaces and what clients may do in them.
     #[schemars(extend("x-tidewire-change" = "live"))]
     pub channel: Channel,
+    /// Remote procedure calls of clients.
+    #[schemars(extend("x-tidewire-change" = "live"))]
+    pub rpc: Rpc,
     /// The server API over HTTP.
     pub http_api: HttpApi,
     /// The WebSocket transport.
     pub websocket: Websocket,
+    /// Server-sent events downwards, requests upwards.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub sse: Sse,
+    /// A streamed response downwards, requests upwards.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub http_stream: HttpStream,
+    /// Where clients of SSE and HTTP streaming send their commands.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub emulation: Emulation,
+    /// The WebSocket transport for clients that only listen.
+    pub uni_websocket: UniWebsocket,
+    /// Server-sent events for clients that only listen.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub uni_sse: UniSse,
+    /// A streamed response for clients that only listen.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub uni_http_stream: UniHttpStream,
+    /// The endpoint that clients ask before they connect.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub init: Init,
     /// Metrics in the Prometheus text format.
     pub prometheus: Prometheus,
     /// The health endpoint.
     pub health: Health,
+    /// The description of the server API for people and tools.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub swagger: Swagger,
     /// The administration interface.
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub admin: Admin,

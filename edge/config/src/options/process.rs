@@ -50,11 +50,23 @@ pub enum LogLevel {
 }
 
 /// This node among the others.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Node {
     /// Name of this node, unique among the nodes; empty means host name and port.
     pub name: String,
+    /// Time over which the figures in the answer of the API method `info` are gathered.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
+    pub info_metrics_aggregate_interval: Duration,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            info_metrics_aggregate_interval: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How the process ends.

@@ -30,7 +30,10 @@ fn simplify(schema: &mut Value, inherited_live: bool) {
     let Some(fields) = schema.as_object_mut() else {
         return;
     };
-    let live = inherited_live || fields.get("x-tidewire-change") == Some(&"live".into());
+    let live = match fields.get("x-tidewire-change").and_then(Value::as_str) {
+        Some(change) => change == "live",
+        None => inherited_live,
+    };
     fields.retain(|key, _| {
         !key.starts_with("x-tidewire-")
             && !matches!(key.as_str(), "default" | "writeOnly" | "$schema" | "title")

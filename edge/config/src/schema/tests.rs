@@ -18,13 +18,20 @@ fn change_and_effect_are_inherited_from_the_section() {
         "channel.namespaces[].presence",
         "client.insecure",
         "client.token.hmac_secret_key",
+        "client.subscription_token.issuer",
+        "client.subscribe_to_user_personal_channel.single_connection",
+        "rpc.namespaces",
+        "rpc.ping.method",
     ] {
         assert_eq!(find(path).change, Change::Live, "{path}");
     }
     for path in [
         "client.ping_interval",
+        "client.subscription_token.enabled",
+        "client.user_id_http_header",
         "http_api.key",
         "tidewire.node_status.token",
+        "uni_sse.connect_code_to_http_response.transforms[].to.body",
     ] {
         assert_eq!(find(path).change, Change::Boot, "{path}");
     }
@@ -40,9 +47,13 @@ fn secrets_are_known_by_path() {
         [
             "admin.password",
             "admin.secret",
+            "client.subscription_token.hmac_previous_secret_key",
+            "client.subscription_token.hmac_secret_key",
             "client.token.hmac_previous_secret_key",
             "client.token.hmac_secret_key",
             "http_api.key",
+            "http_server.internal_tls.key_pem",
+            "http_server.tls.key_pem",
             "tidewire.node_status.token",
         ]
     );
@@ -62,6 +73,9 @@ fn variables_follow_the_path_and_names_of_items_have_none() {
     );
     assert_eq!(env("channel.namespaces"), "TIDEWIRE_CHANNEL_NAMESPACES");
     assert_eq!(env("channel.namespaces[].name"), "");
+    let transforms = "client.connect_code_to_unidirectional_disconnect.transforms";
+    assert!(env(transforms).ends_with("_DISCONNECT_TRANSFORMS"));
+    assert_eq!(env(&format!("{transforms}[].to.code")), "");
 }
 
 #[test]
@@ -146,7 +160,8 @@ fn the_tree_reads_nothing_as_a_map_or_an_empty_section_by_mistake() {
                     assert!(!value.meaning.is_empty(), "{path}: {value:?}");
                 }
             }
-            Kind::Bool | Kind::Integer { .. } | Kind::Text | Kind::Duration | Kind::TextList => {}
+            Kind::Bool | Kind::Integer { .. } | Kind::Text | Kind::Duration => {}
+            Kind::TextList(values) => assert_eq!(values.len(), node.values.len(), "{path}"),
         }
     }
     check(tree(), "");
@@ -195,6 +210,17 @@ fn the_resource_definition_has_no_defaults_and_no_extensions_of_ours() {
 }
 
 #[test]
+fn the_resource_definition_stays_small() {
+    // Client-side apply copies the whole definition into an annotation of at most 256 KiB.
+    const LARGEST: usize = 240 * 1024;
+    let mut generator = SchemaSettings::openapi3().into_generator();
+    let size = crd_schema(&mut generator).to_value().to_string().len();
+    println!("the schema of the configuration in a resource definition: {size} bytes");
+    assert!(size < LARGEST, "{size}");
+    assert!(size > 10_000, "{size}");
+}
+
+#[test]
 fn the_resource_definition_says_what_is_live() {
     let mut generator = SchemaSettings::openapi3().into_generator();
     let crd = crd_schema(&mut generator).to_value();
@@ -207,6 +233,9 @@ fn the_resource_definition_says_what_is_live() {
     assert!(description("client/properties/token/properties/issuer").contains("(live)"));
     assert!(!description("client/properties/ping_interval").contains("(live)"));
     assert!(!description("client/properties/token").contains("(live)"));
+    let subscription = "client/properties/subscription_token/properties";
+    assert!(description(&format!("{subscription}/issuer")).contains("(live)"));
+    assert!(!description(&format!("{subscription}/enabled")).contains("(live)"));
     let only_first = description("client/properties/allowed_origins");
     assert!(!only_first.contains("A pattern is matched"), "{only_first}");
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
-use super::{AllowedValue, Change};
+use super::{AllowedValue, Change, ValueType};
 use crate::Config;
 
 /// A section or an option.
@@ -18,6 +18,10 @@ pub(crate) struct Node {
     pub(crate) secret: bool,
     /// The value that replaces an unknown one.
     pub(crate) fallback: Option<String>,
+    /// Values of the reference program that are not supported yet.
+    pub(crate) later: Vec<String>,
+    /// Its type in the documentation, where another type has the same form.
+    pub(crate) named_type: Option<ValueType>,
     /// The allowed values with their meaning.
     pub(crate) values: Vec<AllowedValue>,
     pub(crate) default: Value,
@@ -29,7 +33,7 @@ pub(crate) struct Node {
 pub(crate) enum Kind {
     /// An object with these keys.
     Section(BTreeMap<String, Node>),
-    /// A list of objects with these keys, one of which is `name`.
+    /// A list of objects with these keys; if `name` is one of them, it identifies an object.
     Items(BTreeMap<String, Node>),
     Bool,
     Integer {
@@ -41,7 +45,8 @@ pub(crate) enum Kind {
     /// One of these texts.
     Choice(Vec<String>),
     Duration,
-    TextList,
+    /// A list of texts: any, or if there are some here, of these.
+    TextList(Vec<String>),
     /// Text by free keys.
     Map,
 }
@@ -76,8 +81,10 @@ impl Node {
 
     fn read(schema: &Value, default: &Value, mut inherited: Inherited) -> Self {
         let text = |key: &str| schema.get(key).and_then(Value::as_str);
-        if text("x-tidewire-change") == Some("live") {
-            inherited.change = Change::Live;
+        match text("x-tidewire-change") {
+            Some("live") => inherited.change = Change::Live,
+            Some("boot") => inherited.change = Change::Boot,
+            Some(_) | None => {}
         }
         if text("x-tidewire-effect") == Some("none") {
             inherited.effect = false;
@@ -94,7 +101,18 @@ impl Node {
             effect: inherited.effect,
             secret: schema.get("x-tidewire-secret") == Some(&Value::Bool(true)),
             fallback: text("x-tidewire-fallback").map(str::to_owned),
-            values: allowed_values(schema.get("x-tidewire-values")),
+            later: texts(schema.get("x-tidewire-later")),
+            named_type: match text("x-tidewire-type") {
+                Some("uint32") => Some(ValueType::Uint32),
+                Some("pem") => Some(ValueType::Pem),
+                Some(_) | None => None,
+            },
+            // The values of a list's items stand in the schema of the items.
+            values: allowed_values(
+                schema
+                    .get("x-tidewire-values")
+                    .or_else(|| schema.get("items")?.get("x-tidewire-values")),
+            ),
             default: default.unwrap_or_else(|| kind.zero()),
             kind,
         }
@@ -109,6 +127,11 @@ impl Kind {
         } else {
             None
         }
+    }
+
+    /// Whether it is a list whose objects have names.
+    pub(crate) fn has_named_items(&self) -> bool {
+        matches!(self, Self::Items(fields) if fields.contains_key("name"))
     }
 
     fn read(schema: &Value, default: &Value, inherited: Inherited) -> Self {
@@ -131,6 +154,7 @@ impl Kind {
                 let (min, max) = match schema.get("format").and_then(Value::as_str) {
                     Some("uint16") => (0, i64::from(u16::MAX)),
                     Some("uint32") => (0, i64::from(u32::MAX)),
+                    Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
                     _ => (i64::MIN, i64::MAX),
                 };
                 Self::Integer {
@@ -143,7 +167,7 @@ impl Kind {
                 Some(items) if items.get("properties").is_some() => {
                     Self::Items(children(items, &Value::Null))
                 }
-                _ => Self::TextList,
+                items => Self::TextList(texts(items.and_then(|items| items.get("enum")))),
             },
             Some("object") if schema.get("additionalProperties").is_some() => Self::Map,
             Some("object") => Self::Section(children(schema, default)),
@@ -159,7 +183,7 @@ impl Kind {
     pub(crate) fn zero(&self) -> Value {
         match self {
             Self::Section(_) | Self::Map => json!({}),
-            Self::Items(_) | Self::TextList => json!([]),
+            Self::Items(_) | Self::TextList(_) => json!([]),
             Self::Bool => json!(false),
             Self::Integer { .. } => json!(0),
             Self::Text | Self::Choice(_) => json!(""),
@@ -174,7 +198,13 @@ impl Kind {
                 let keys: Vec<&str> = children.keys().map(String::as_str).take(3).collect();
                 format!("a section with keys such as {}", keys.join(", "))
             }
-            Self::Items(_) => "a list of objects, each with a name".to_owned(),
+            Self::Items(_) if self.has_named_items() => {
+                "a list of objects, each with a name".to_owned()
+            }
+            Self::Items(fields) => {
+                let keys: Vec<&str> = fields.keys().map(String::as_str).collect();
+                format!("a list of objects with the keys {}", keys.join(", "))
+            }
             Self::Bool => "true or false".to_owned(),
             Self::Integer { min, max, .. } => match (*min, *max) {
                 (i64::MIN, i64::MAX) => "a whole number".to_owned(),
@@ -182,15 +212,18 @@ impl Kind {
                 (min, max) => format!("a whole number from {min} to {max}"),
             },
             Self::Text => "text".to_owned(),
-            Self::Choice(values) => {
-                let quoted: Vec<String> = values.iter().map(|v| format!("{v:?}")).collect();
-                format!("one of {}", quoted.join(", "))
-            }
+            Self::Choice(values) => format!("one of {}", quoted(values)),
             Self::Duration => "a duration such as 300ms, 25s or 1h30m".to_owned(),
-            Self::TextList => "a list of texts".to_owned(),
+            Self::TextList(values) if values.is_empty() => "a list of texts".to_owned(),
+            Self::TextList(values) => format!("a list of {}", quoted(values)),
             Self::Map => "an object that maps text to text".to_owned(),
         }
     }
+}
+
+fn quoted(values: &[String]) -> String {
+    let quoted: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+    quoted.join(", ")
 }
 
 fn texts(value: Option<&Value>) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use tidewire_config::environment;
-use tidewire_config::load::{LoadError, Loaded, Sources, from_value, load};
+use tidewire_config::load::{LoadError, Loaded, Sources, Warning, from_value, load, values};
 use tidewire_config::{Config, DataFormat, Duration, LogLevel};
 
 use crate::directory::Directory;
@@ -258,6 +258,143 @@ fn unknown_keys_warn_with_their_path() {
 }
 
 #[test]
+fn keys_of_old_versions_and_of_versions_to_come_are_answered() {
+    let loaded = from_file(
+        "a.yaml",
+        "api_key: hunter2\nsockjs: true\nproxies: []\nadmin: {web_path: x}\n\
+         channel: {namespaces: [{name: chat, history_lifetime: 1s, subscribe_cel: x}]}\n",
+    )
+    .expect("loaded");
+    let mut found = warnings(&loaded);
+    found.sort();
+    for (found, (start, end)) in found.iter().zip([
+        (
+            "key in configuration file is known to Centrifugo, not supported yet: admin.web_path",
+            "a.yaml)",
+        ),
+        (
+            "key in configuration file is known to Centrifugo, not supported yet: proxies",
+            "a.yaml)",
+        ),
+        (
+            "old key in configuration file: api_key",
+            "; since version 6 it is http_api.key",
+        ),
+        (
+            "old key in configuration file: channel.namespaces.[0].history_lifetime",
+            "; since version 6 it is channel.namespaces[chat].history_ttl",
+        ),
+        (
+            "old key in configuration file: channel.namespaces.[0].subscribe_cel",
+            "; it belongs to the commercial edition",
+        ),
+        ("old key in configuration file: sockjs", "; it was removed"),
+    ]) {
+        assert!(
+            found.starts_with(start) && found.ends_with(end),
+            "{found}\n{start}"
+        );
+    }
+    assert_eq!(found.len(), 6, "{found:?}");
+    let mut keys: Vec<&str> = loaded
+        .warnings
+        .iter()
+        .filter_map(Warning::unknown_key)
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "admin.web_path",
+            "api_key",
+            "channel.namespaces.[0].history_lifetime",
+            "channel.namespaces.[0].subscribe_cel",
+            "proxies",
+            "sockjs",
+        ]
+    );
+}
+
+#[test]
+fn a_scalar_of_an_old_version_names_its_new_place() {
+    for (file, advice) in [
+        ("admin: true", "since version 6 it is admin.enabled"),
+        ("sse: true", "since version 6 it is sse.enabled"),
+        ("broker: nats", "set broker.enabled to true"),
+    ] {
+        let message = refused(from_file("a.yaml", file));
+        assert!(message.contains(advice), "{message}");
+    }
+    // This one has no section of ours in its place.
+    let loaded = from_file("a.yaml", "webtransport: true").expect("loaded");
+    assert!(warnings(&loaded)[0].contains("not supported yet: webtransport"));
+}
+
+#[test]
+fn lists_of_objects_without_names_are_json_in_a_variable() {
+    let variable = "CENTRIFUGO_UNI_SSE_CONNECT_CODE_TO_HTTP_RESPONSE_TRANSFORMS";
+    let loaded = from_env(&[(
+        variable,
+        r#"[{"code": 109, "to": {"status_code": "401", "body": "again"}}, {"code": 3500}]"#,
+    )])
+    .expect("loaded");
+    let transforms = &loaded
+        .config
+        .uni_sse
+        .connect_code_to_http_response
+        .transforms;
+    assert_eq!(transforms.len(), 2);
+    assert_eq!(transforms[0].code, 109);
+    assert_eq!(transforms[0].to.status_code, 401);
+    assert_eq!(transforms[0].to.body, "again");
+    assert_eq!(transforms[1].to.status_code, 0);
+    let message = refused(from_env(&[(variable, "109")]));
+    assert!(message.contains("write a list of objects"), "{message}");
+    let message = refused(from_env(&[(variable, "109 401")]));
+    assert!(message.contains("JSON array of objects"), "{message}");
+}
+
+#[test]
+fn settings_of_subscription_tokens_stand_beside_their_switch() {
+    let loaded = from_file(
+        "a.yaml",
+        "client: {subscription_token: {enabled: true, hmac_secret_key: hunter2, issuer: me,\n\
+         hmac_previous_secret_key_valid_until: '7', insecure_skip_jwks_endpoint_safety_check: 1}}",
+    )
+    .expect("loaded");
+    let subscription = &loaded.config.client.subscription_token;
+    assert!(subscription.enabled);
+    assert_eq!(subscription.token.hmac_secret_key.expose(), "hunter2");
+    assert_eq!(subscription.token.issuer, "me");
+    assert_eq!(subscription.token.hmac_previous_secret_key_valid_until, 7);
+    assert!(subscription.token.insecure_skip_jwks_endpoint_safety_check);
+    assert!(loaded.config.client.token.hmac_secret_key.is_empty());
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn what_the_sources_set_is_known_without_defaults() {
+    let directory = Directory::new();
+    let sources = |content: &str| Sources {
+        config: Some(directory.write("a.yaml", content)),
+        env: pairs(&[("TIDEWIRE_HTTP_API_KEY", "hunter2")]),
+        ..Sources::default()
+    };
+    let set = values(&sources(
+        "http_server: {port: '9000', address: null}\nfoo: 1\n",
+    ));
+    assert_eq!(
+        set.expect("values"),
+        json!({ "http_server": { "port": 9000 }, "http_api": { "key": "hunter2" } })
+    );
+    let message = values(&sources("http_server: {port: x}")).expect_err("refused");
+    assert!(
+        message.to_string().contains("http_server.port"),
+        "{message}"
+    );
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let directory = Directory::new();
     let message = refused(load(&Sources {
@@ -341,6 +478,7 @@ fn unknown_variables_warn_except_those_of_users_and_service_links() {
     let loaded = from_env(&[
         ("CENTRIFUGO_CLIENT_INSECUR", "true"),
         ("TIDEWIRE_ENGINE_REDIS_ADDRESS", "redis:6379"),
+        ("CENTRIFUGO_TOKEN_HMAC_SECRET_KEY", "hunter2"),
         ("CENTRIFUGO_VAR_X", "1"),
         ("TIDEWIRE_API_PORT_9000_TCP", "tcp://10.0.0.1:9000"),
         ("TIDEWIRE_SERVICE_HOST", "10.0.0.1"),
@@ -352,7 +490,10 @@ fn unknown_variables_warn_except_those_of_users_and_service_links() {
         [
             "unknown var in environment: CENTRIFUGO_CLIENT_INSECUR; did you mean \
              TIDEWIRE_CLIENT_INSECURE?",
-            "unknown var in environment: TIDEWIRE_ENGINE_REDIS_ADDRESS",
+            "var in environment is known to Centrifugo, not supported yet: \
+             TIDEWIRE_ENGINE_REDIS_ADDRESS",
+            "old var in environment: CENTRIFUGO_TOKEN_HMAC_SECRET_KEY; since version 6 it is \
+             TIDEWIRE_CLIENT_TOKEN_HMAC_SECRET_KEY",
         ]
     );
 }

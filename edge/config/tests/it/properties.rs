@@ -16,17 +16,29 @@ use crate::directory::Directory;
 fn value_of(option: &OptionInfo) -> BoxedStrategy<Value> {
     match option.r#type {
         ValueType::Bool => Just(json!(true)).boxed(),
-        ValueType::Int | ValueType::Int64 => (1_u32..=65_535).prop_map(Value::from).boxed(),
+        // The one number with a lower bound than a port.
+        ValueType::Int if option.path.ends_with(".compression_level") => {
+            (1_u32..=9).prop_map(Value::from).boxed()
+        }
+        ValueType::Int | ValueType::Int64 | ValueType::Uint32 => {
+            (1_u32..=65_535).prop_map(Value::from).boxed()
+        }
         ValueType::Duration => (1_u64..=i64::MAX.unsigned_abs())
             .prop_map(|nanos| json!(Duration::from_nanos(nanos).to_string()))
             .boxed(),
-        ValueType::String if option.values.is_empty() => {
+        ValueType::String | ValueType::Pem if option.values.is_empty() => {
             "[a-zA-Z0-9/.:#,é\"'$-]{1,12}".prop_map(Value::from).boxed()
         }
-        ValueType::String => {
+        ValueType::String | ValueType::Pem => {
             let values = option.values.iter().map(|allowed| allowed.value.clone());
             let values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
             proptest::sample::select(values)
+                .prop_map(Value::from)
+                .boxed()
+        }
+        ValueType::Strings if !option.values.is_empty() => {
+            let values = option.values.iter().map(|allowed| allowed.value.clone());
+            vec(proptest::sample::select(values.collect::<Vec<_>>()), 1..3)
                 .prop_map(Value::from)
                 .boxed()
         }
