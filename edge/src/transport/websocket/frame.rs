@@ -6,9 +6,15 @@
 //! is compared with the limit as soon as it is read and never reserves memory.
 //!
 //! The encoder writes unmasked, unfragmented frames. Section numbers are those
-//! of RFC 6455. Extensions are not negotiated, so every reserved bit is an error.
+//! of RFC 6455. The one extension is `permessage-deflate`: where it was negotiated,
+//! the first frame of a message may have the RSV1 bit, which says that the message
+//! is compressed (RFC 7692, 6). Every other reserved bit is an error.
 
 use std::borrow::Cow;
+
+pub use violation::Violation;
+
+mod violation;
 
 /// Longest payload of a control frame in bytes (5.5).
 pub const CONTROL_PAYLOAD_MAX: usize = 125;
@@ -28,6 +34,7 @@ pub const PING: [u8; 2] = [FIN | 0x9, 0];
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+const RSV1: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
 /// What a frame carries. Continuation is absent: the decoder joins fragments
@@ -65,7 +72,8 @@ pub enum Utf8 {
     /// malformed text is a malformed command, not a close).
     #[default]
     Unchecked,
-    /// Checked fragment by fragment: invalid text is [`Violation::InvalidUtf8`].
+    /// Checked fragment by fragment: invalid text is [`Violation::InvalidUtf8`]. A
+    /// compressed message can only be checked by whoever decompresses it.
     Check,
 }
 
@@ -80,6 +88,8 @@ pub enum Event<'a> {
         opcode: Opcode,
         /// Borrowed from the input, owned when it was fragmented.
         payload: Cow<'a, [u8]>,
+        /// The payload is for [`Inflater`](super::deflate::Inflater).
+        compressed: bool,
     },
     /// A ping, to be answered with [`pong`].
     Ping(&'a [u8]),
@@ -95,69 +105,6 @@ pub enum Event<'a> {
     },
 }
 
-/// The client broke the WebSocket protocol. The connection is to be closed with
-/// [`Violation::close_code`]; the decoder must not be used any more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Violation {
-    /// A reserved bit is set, but no extension was negotiated.
-    #[error("reserved bits set in frame header 0x{0:02x}")]
-    ReservedBits(u8),
-    /// The opcode is reserved.
-    #[error("unknown opcode 0x{0:x}")]
-    UnknownOpcode(u8),
-    /// A client frame is not masked (5.1).
-    #[error("client frame is not masked")]
-    Unmasked,
-    /// A control frame without the final bit.
-    #[error("control frame is fragmented")]
-    FragmentedControl,
-    /// A control frame of more than 125 bytes.
-    #[error("control frame is longer than 125 bytes")]
-    ControlTooLong,
-    /// A continuation frame although no message is unfinished.
-    #[error("continuation of no message")]
-    UnexpectedContinuation,
-    /// A new message although one is unfinished.
-    #[error("new message within a fragmented one")]
-    InterruptedMessage,
-    /// A length of 64 bits with the highest bit set (5.2).
-    #[error("frame length has its highest bit set")]
-    LengthOverflow,
-    /// A close payload of one byte.
-    #[error("close frame with half a code")]
-    TruncatedCloseCode,
-    /// A close code that must not be sent (7.4).
-    #[error("close code {0} must not be sent")]
-    InvalidCloseCode(u16),
-    /// A close reason or, with [`Utf8::Check`], a text message is not UTF-8.
-    #[error("text is not UTF-8")]
-    InvalidUtf8,
-    /// The message, all fragments together, would exceed this limit in bytes.
-    #[error("message is longer than {0} bytes")]
-    TooBig(usize),
-}
-
-impl Violation {
-    /// The code to close with: 1002 protocol error, 1007 invalid text, 1009 too big.
-    #[must_use]
-    pub const fn close_code(self) -> u16 {
-        match self {
-            Self::InvalidUtf8 => 1007,
-            Self::TooBig(_) => 1009,
-            Self::ReservedBits(_)
-            | Self::UnknownOpcode(_)
-            | Self::Unmasked
-            | Self::FragmentedControl
-            | Self::ControlTooLong
-            | Self::UnexpectedContinuation
-            | Self::InterruptedMessage
-            | Self::LengthOverflow
-            | Self::TruncatedCloseCode
-            | Self::InvalidCloseCode(_) => 1002,
-        }
-    }
-}
-
 /// Decoder of one connection's client frames.
 ///
 /// 16 bytes; it owns memory only between the first and the last fragment of a
@@ -166,12 +113,15 @@ impl Violation {
 pub struct Decoder {
     partial: Option<Box<Partial>>,
     utf8: Utf8,
+    /// Messages may have the RSV1 bit.
+    compression: bool,
 }
 
 /// The fragments received so far.
 #[derive(Debug)]
 struct Partial {
     opcode: Opcode,
+    compressed: bool,
     payload: Vec<u8>,
     /// How much of the payload is known to be valid UTF-8.
     valid: usize,
@@ -190,7 +140,10 @@ struct Header {
 #[derive(Clone, Copy)]
 enum Kind {
     /// A whole message or its first fragment.
-    Data(Opcode),
+    Data {
+        opcode: Opcode,
+        compressed: bool,
+    },
     Continuation,
     Control(Opcode),
 }
@@ -202,7 +155,16 @@ impl Decoder {
         Self {
             partial: None,
             utf8,
+            compression: false,
         }
+    }
+
+    /// This decoder, for a connection that negotiated `permessage-deflate`: messages may be
+    /// compressed. The limit of [`Decoder::decode`] is then for the compressed form.
+    #[must_use]
+    pub const fn allow_compressed(mut self) -> Self {
+        self.compression = true;
+        self
     }
 
     /// Whether a fragmented message is unfinished.
@@ -279,23 +241,32 @@ impl Decoder {
     }
 
     fn kind(&self, first: u8) -> Result<Kind, Violation> {
-        if first & RESERVED != 0 {
-            return Err(Violation::ReservedBits(first));
-        }
+        let data = |opcode| Kind::Data {
+            opcode,
+            compressed: first & RSV1 != 0,
+        };
         let kind = match first & 0x0F {
             0x0 => Kind::Continuation,
-            0x1 => Kind::Data(Opcode::Text),
-            0x2 => Kind::Data(Opcode::Binary),
+            0x1 => data(Opcode::Text),
+            0x2 => data(Opcode::Binary),
             0x8 => Kind::Control(Opcode::Close),
             0x9 => Kind::Control(Opcode::Ping),
             0xA => Kind::Control(Opcode::Pong),
+            _ if first & RESERVED != 0 => return Err(Violation::ReservedBits(first)),
             other => return Err(Violation::UnknownOpcode(other)),
         };
+        let allowed = match kind {
+            Kind::Data { .. } if self.compression => RSV1,
+            Kind::Data { .. } | Kind::Continuation | Kind::Control(_) => 0,
+        };
+        if first & RESERVED & !allowed != 0 {
+            return Err(Violation::ReservedBits(first));
+        }
         match (kind, self.is_mid_message()) {
             (Kind::Control(_), _) if first & FIN == 0 => Err(Violation::FragmentedControl),
             (Kind::Continuation, false) => Err(Violation::UnexpectedContinuation),
-            (Kind::Data(_), true) => Err(Violation::InterruptedMessage),
-            (Kind::Control(_) | Kind::Continuation | Kind::Data(_), _) => Ok(kind),
+            (Kind::Data { .. }, true) => Err(Violation::InterruptedMessage),
+            (Kind::Control(_) | Kind::Continuation | Kind::Data { .. }, _) => Ok(kind),
         }
     }
 
@@ -305,7 +276,7 @@ impl Decoder {
         }
         let room = match kind {
             Kind::Control(_) => CONTROL_PAYLOAD_MAX,
-            Kind::Data(_) => limit,
+            Kind::Data { .. } => limit,
             Kind::Continuation => {
                 limit.saturating_sub(self.partial.as_ref().map_or(0, |p| p.payload.len()))
             }
@@ -324,16 +295,21 @@ impl Decoder {
     ) -> Result<Option<Event<'a>>, Violation> {
         match header.kind {
             Kind::Control(opcode) => control(opcode, payload).map(Some),
-            Kind::Data(opcode) if header.fin => {
-                if self.utf8 == Utf8::Check && opcode == Opcode::Text {
-                    check_utf8(payload, 0, true)?;
+            Kind::Data { opcode, compressed } => {
+                if header.fin {
+                    if self.checks(opcode, compressed) {
+                        check_utf8(payload, 0, true)?;
+                    }
+                    let payload = Cow::Borrowed(payload);
+                    return Ok(Some(Event::Message {
+                        opcode,
+                        payload,
+                        compressed,
+                    }));
                 }
-                let payload = Cow::Borrowed(payload);
-                Ok(Some(Event::Message { opcode, payload }))
-            }
-            Kind::Data(opcode) => {
                 let partial = Partial {
                     opcode,
+                    compressed,
                     payload: Vec::new(),
                     valid: 0,
                 };
@@ -346,6 +322,10 @@ impl Decoder {
         }
     }
 
+    fn checks(&self, opcode: Opcode, compressed: bool) -> bool {
+        self.utf8 == Utf8::Check && opcode == Opcode::Text && !compressed
+    }
+
     fn append<'a>(
         &mut self,
         mut partial: Box<Partial>,
@@ -353,13 +333,14 @@ impl Decoder {
         payload: &[u8],
     ) -> Result<Option<Event<'a>>, Violation> {
         partial.payload.extend_from_slice(payload);
-        if self.utf8 == Utf8::Check && partial.opcode == Opcode::Text {
+        if self.checks(partial.opcode, partial.compressed) {
             partial.valid = check_utf8(&partial.payload, partial.valid, fin)?;
         }
         if fin {
             return Ok(Some(Event::Message {
                 opcode: partial.opcode,
                 payload: Cow::Owned(partial.payload),
+                compressed: partial.compressed,
             }));
         }
         self.partial = Some(partial);
@@ -424,7 +405,10 @@ fn array<const N: usize>(input: &[u8], at: usize) -> Option<[u8; N]> {
 /// the array's first bytes, and how many they are (2, 4 or 10).
 #[must_use]
 pub const fn header(opcode: Opcode, len: usize) -> ([u8; SERVER_HEADER_MAX], usize) {
-    let first = FIN | opcode.wire();
+    header_from(FIN | opcode.wire(), len)
+}
+
+const fn header_from(first: u8, len: usize) -> ([u8; SERVER_HEADER_MAX], usize) {
     // Lossless: usize has at most 64 bits here.
     let [a, b, c, d, e, f, g, h] = (len as u64).to_be_bytes();
     match len {
@@ -436,7 +420,18 @@ pub const fn header(opcode: Opcode, len: usize) -> ([u8; SERVER_HEADER_MAX], usi
 
 /// Appends a whole server frame to `out`.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    let (head, size) = header(opcode, payload.len());
+    write(out, FIN | opcode.wire(), payload);
+}
+
+/// Appends a whole server frame with a compressed message, as
+/// [`Deflater`](super::deflate::Deflater) makes it, to `out`. The opcode is
+/// [`Opcode::Text`] or [`Opcode::Binary`].
+pub fn write_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    write(out, FIN | RSV1 | opcode.wire(), payload);
+}
+
+fn write(out: &mut Vec<u8>, first: u8, payload: &[u8]) {
+    let (head, size) = header_from(first, payload.len());
     out.reserve(size + payload.len());
     out.extend(head.iter().take(size));
     out.extend_from_slice(payload);

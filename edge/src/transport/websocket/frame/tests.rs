@@ -15,6 +15,7 @@ const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Message(Opcode, Vec<u8>),
+    Compressed(Opcode, Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(Option<u16>, String),
@@ -52,8 +53,17 @@ fn feed<'c>(
             let end = matches!(event, Event::Incomplete);
             match event {
                 Event::Incomplete => {}
-                Event::Message { opcode, payload } => {
-                    seen.push(Seen::Message(opcode, payload.into_owned()));
+                Event::Message {
+                    opcode,
+                    payload,
+                    compressed,
+                } => {
+                    let seen_as = if compressed {
+                        Seen::Compressed
+                    } else {
+                        Seen::Message
+                    };
+                    seen.push(seen_as(opcode, payload.into_owned()));
                 }
                 Event::Ping(payload) => seen.push(Seen::Ping(payload.to_vec())),
                 Event::Pong(payload) => seen.push(Seen::Pong(payload.to_vec())),
@@ -102,6 +112,7 @@ fn masked_hello_of_the_rfc_is_decoded_in_place() {
     let expected = Event::Message {
         opcode: Opcode::Text,
         payload: Cow::Borrowed(b"Hello"),
+        compressed: false,
     };
     assert_eq!(event, expected);
     assert!(matches!(
@@ -196,6 +207,75 @@ fn each_header_fault_is_its_own_violation() {
     for (bytes, expected) in table {
         assert_eq!(violation(bytes), expected, "{bytes:x?}");
         assert_eq!(expected.close_code(), 1002, "{expected}");
+    }
+}
+
+fn compressing(utf8: Utf8, bytes: &[u8]) -> (Vec<Seen>, Result<usize, Violation>) {
+    feed(&mut Decoder::new(utf8).allow_compressed(), [bytes], LIMIT)
+}
+
+#[test]
+fn compressed_messages_are_told_apart_where_negotiated() {
+    let mut bytes = frame(0xC1, b"a");
+    bytes.extend(frame(0x81, b"b"));
+    bytes.extend(frame(0x42, b"c"));
+    bytes.extend(frame(0x89, b"ping"));
+    bytes.extend(frame(0x00, b"d"));
+    bytes.extend(frame(0x80, b"e"));
+    let expected = vec![
+        Seen::Compressed(Opcode::Text, b"a".to_vec()),
+        text("b"),
+        Seen::Ping(b"ping".to_vec()),
+        Seen::Compressed(Opcode::Binary, b"cde".to_vec()),
+    ];
+    assert_eq!(compressing(Utf8::Unchecked, &bytes), (expected, Ok(0)));
+}
+
+#[test]
+fn first_reserved_bit_is_for_first_frames_of_messages_only() {
+    let mut continued = frame(0x01, b"a");
+    continued.push(0xC0);
+    let mut compressed = frame(0x41, b"a");
+    compressed.push(0x40);
+    let table: [(&[u8], u8); 9] = [
+        (&[0xC8], 0xC8),
+        (&[0xC9], 0xC9),
+        (&[0xCA], 0xCA),
+        (&[0xC0], 0xC0),
+        (&continued, 0xC0),
+        (&compressed, 0x40),
+        (&[0xE1], 0xE1),
+        (&[0xD2], 0xD2),
+        (&[0xC3], 0xC3),
+    ];
+    for (bytes, first) in table {
+        let (_, end) = compressing(Utf8::Unchecked, bytes);
+        assert_eq!(end, Err(Violation::ReservedBits(first)), "{bytes:x?}");
+    }
+}
+
+#[test]
+fn compressed_text_is_left_to_who_decompresses_it() {
+    for first in [0xC1, 0x41] {
+        let (_, end) = compressing(Utf8::Check, &frame(first, b"\xff"));
+        assert_eq!(end, Ok(0), "{first:x}");
+        let plain = frame(first & !RSV1, b"\xff");
+        assert_eq!(
+            compressing(Utf8::Check, &plain).1,
+            Err(Violation::InvalidUtf8)
+        );
+    }
+}
+
+#[test]
+fn compressed_frames_differ_from_others_in_one_bit() {
+    for len in [0, 125, 126, 65_535, 65_536] {
+        let payload = vec![b'x'; len];
+        let (mut plain, mut compressed) = (Vec::new(), Vec::new());
+        write_frame(&mut plain, Opcode::Text, &payload);
+        write_compressed_frame(&mut compressed, Opcode::Text, &payload);
+        assert_eq!(compressed[0], plain[0] | RSV1);
+        assert!(compressed[1..] == plain[1..], "{len}");
     }
 }
 
@@ -396,15 +476,19 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_and_split_the_same(
-        bytes in vec(prop_oneof![any::<u8>(), Just(0x80), Just(0x81), Just(0x01), Just(0x00)], 0..80),
+        bytes in vec(prop_oneof![any::<u8>(), Just(0x80), Just(0x81), Just(0x01), Just(0x00), Just(0xC1)], 0..80),
         cuts in vec(any::<Index>(), 0..8),
         limit in 0_usize..100,
         strict: bool,
+        compression: bool,
     ) {
-        let utf8 = if strict { Utf8::Check } else { Utf8::Unchecked };
-        let whole = decode_with(utf8, &bytes, limit);
+        let decoder = || {
+            let decoder = Decoder::new(if strict { Utf8::Check } else { Utf8::Unchecked });
+            if compression { decoder.allow_compressed() } else { decoder }
+        };
+        let whole = feed(&mut decoder(), [&*bytes], limit);
         let chunks = split(&bytes, &cuts);
-        prop_assert_eq!(feed(&mut Decoder::new(utf8), chunks, limit), whole);
+        prop_assert_eq!(feed(&mut decoder(), chunks, limit), whole);
     }
 
     #[test]
@@ -430,7 +514,7 @@ proptest! {
                 prop_assert_eq!(ours.size as u64, cursor.position());
                 prop_assert!(!theirs.rsv1 && !theirs.rsv2 && !theirs.rsv3);
                 let opcode = match ours.kind {
-                    Kind::Data(opcode) | Kind::Control(opcode) => opcode.wire(),
+                    Kind::Data { opcode, .. } | Kind::Control(opcode) => opcode.wire(),
                     Kind::Continuation => 0,
                 };
                 prop_assert_eq!(opcode, u8::from(theirs.opcode));
