@@ -4,14 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidewire_config::{ChannelOptions, RecoveryMode};
-use tidewire_protocol::{ClientInfo, SubscribeRequest, SubscribeResult};
+use tidewire_config::{ChannelOptions, DeltaType, RecoveryMode};
+use tidewire_protocol::{
+    ClientInfo, EncodeError, Encoding, Publication, SubscribeRequest, SubscribeResult,
+};
 
 use crate::auth::{Overrides, SubscriptionOptions};
-use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, StreamOptions};
+use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, Published, StreamOptions};
 use crate::config::Live;
+use crate::delta::{self, Data};
+use crate::filter::Filter;
 use crate::session::Request;
 use crate::session::commands::connect::ttl;
+
+/// What a subscription gets of payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delta {
+    /// Whole ones: nothing else was negotiated.
+    #[default]
+    Off,
+    /// Patches, after a first whole one.
+    AfterWhole,
+    /// Patches at once: the reply held what they are against.
+    AtOnce,
+}
 
 /// What a live subscription was granted.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +42,10 @@ pub struct Grant {
     pub emit_joins: bool,
     /// It is part of the channel's presence.
     pub presence: bool,
+    /// Whole payloads or patches.
+    pub delta: Delta,
+    /// Only publications with matching tags.
+    pub filter: Option<Arc<Filter>>,
     /// The client as others see it in this channel, where somebody may.
     pub member: Option<Arc<ClientInfo>>,
     /// It ends some time after this, in seconds since the Unix epoch.
@@ -44,12 +64,15 @@ impl Grant {
             push_joins,
             emit_joins,
             presence,
+            delta: _,
+            filter,
             member,
             expire_at,
             server_side,
         } = self;
         !(*positioned || *push_joins || *emit_joins || *presence || *server_side)
             && member.is_none()
+            && filter.is_none()
             && expire_at.is_none()
     }
 }
@@ -61,6 +84,15 @@ pub(super) struct TokenGrant {
     pub(super) info: Bytes,
     pub(super) data: Bytes,
     pub(super) expire_at: Option<u64>,
+}
+
+/// The client that a subscription is for.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// As others see it.
+    pub info: ClientInfo,
+    /// What it speaks.
+    pub encoding: Encoding,
 }
 
 /// A subscription between its checks and the broker's answer.
@@ -120,10 +152,18 @@ impl Plan {
             .force_push_join_leave
             .unwrap_or(options.force_push_join_leave);
         let positioned = positioned || recoverable;
+        let delta = match request.delta.as_str() {
+            "fossil" if options.allowed_delta_types.contains(&DeltaType::Fossil) => {
+                Delta::AfterWhole
+            }
+            _ => Delta::Off,
+        };
         let mode = match options.force_recovery_mode {
             RecoveryMode::Cache => Mode::Cache,
             RecoveryMode::Unset | RecoveryMode::Stream => Mode::Stream,
         };
+        let automatic = recoverable && mode == Mode::Cache && options.auto_cache_recover;
+        let asked = request.recover || automatic;
         let since = Position {
             offset: request.offset,
             epoch: request.epoch.as_str().into(),
@@ -135,18 +175,29 @@ impl Plan {
                 push_joins: pushed || request.join_leave && emit_joins && sees_presence,
                 emit_joins,
                 presence: overrides.presence.unwrap_or(options.presence),
+                delta,
+                filter: None,
                 member: None,
                 expire_at,
                 server_side: false,
             },
             stream: StreamOptions::of(options).or(positioned.then(|| position_only(options))),
             recoverable,
-            asked: request.recover,
-            recover: (request.recover && recoverable).then_some((since, mode)),
+            asked,
+            recover: (asked && recoverable).then_some((since, mode)),
             reject_unrecovered: request.flag & REJECT_UNRECOVERED != 0,
             info,
             data,
         }
+    }
+
+    /// Only publications with matching tags are delivered. A patch would have no base then.
+    pub(super) fn filtered(mut self, filter: Option<Filter>) -> Self {
+        if let Some(filter) = filter {
+            self.grant.filter = Some(Arc::new(filter));
+            self.grant.delta = Delta::Off;
+        }
+        self
     }
 
     /// The same subscription, made by the server.
@@ -184,13 +235,13 @@ impl Plan {
         self,
         attached: Attached,
         now: u64,
-        who: ClientInfo,
+        who: Who,
     ) -> Result<(SubscribeResult, Grant), Unrecoverable> {
         let mut grant = self.grant;
         if grant.presence || grant.emit_joins || !self.info.is_empty() {
             grant.member = Some(Arc::new(ClientInfo {
                 chan_info: self.info,
-                ..who
+                ..who.info
             }));
         }
         let position = self.stream.map(|_| attached.position);
@@ -201,6 +252,7 @@ impl Plan {
             expires: grant.expire_at.is_some(),
             ttl: grant.expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
             data: self.data,
+            delta: grant.delta != Delta::Off,
             ..SubscribeResult::default()
         };
         if let Some(top) = position.as_ref().filter(|_| grant.positioned) {
@@ -220,8 +272,10 @@ impl Plan {
                     Some(found) => {
                         result.recovered = true;
                         result.offset = since.offset;
-                        result.publications =
-                            found.iter().map(|it| it.publication.clone()).collect();
+                        result.publications = publications(&found, grant.delta, who.encoding);
+                        if !found.is_empty() && grant.delta == Delta::AfterWhole {
+                            grant.delta = Delta::AtOnce;
+                        }
                     }
                     None if self.reject_unrecovered && mode == Mode::Stream => {
                         return Err(Unrecoverable);
@@ -235,12 +289,55 @@ impl Plan {
     }
 }
 
+/// Recovered publications as a client gets them: with deltas the first is whole, each further one a patch.
+fn publications(found: &[Arc<Published>], delta: Delta, encoding: Encoding) -> Vec<Publication> {
+    let mut before: Option<&Publication> = None;
+    let mut all = Vec::with_capacity(found.len());
+    for publication in found.iter().map(|it| &it.publication) {
+        let base = before.map(|before| &*before.data);
+        all.push(if delta == Delta::Off {
+            publication.clone()
+        } else {
+            with_delta(publication, base, encoding).unwrap_or_else(|_not_json| publication.clone())
+        });
+        before = Some(publication);
+    }
+    all
+}
+
+/// A publication as a subscriber with deltas gets it: a patch against `base`, or whole without one.
+///
+/// # Errors
+/// A payload that is not JSON, for a client that speaks it.
+pub fn with_delta(
+    publication: &Publication,
+    base: Option<&[u8]>,
+    encoding: Encoding,
+) -> Result<Publication, EncodeError> {
+    let data = &publication.data;
+    let patch = base.map(|base| delta::Delta::between(base, data));
+    let Data { data, delta } = match &patch {
+        Some(patch) => patch.data(encoding)?,
+        None => delta::full(encoding, data)?,
+    };
+    let epoch = match encoding {
+        Encoding::Json => String::new(),
+        Encoding::Protobuf => publication.epoch.clone(),
+    };
+    Ok(Publication {
+        data: data.into_owned().into(),
+        delta,
+        epoch,
+        ..publication.clone()
+    })
+}
+
 /// A subscription that the server API makes, between its request and the broker's answer.
 #[derive(Debug)]
 pub struct ServerPlan {
     channel: String,
     plan: Plan,
-    who: ClientInfo,
+    who: Who,
     limit: u32,
 }
 
@@ -251,7 +348,7 @@ impl ServerPlan {
         live: &Live,
         channel: &str,
         (options, expire_at): (SubscriptionOptions, Option<u64>),
-        who: ClientInfo,
+        who: Who,
     ) -> Option<Self> {
         let namespace = live.namespace(channel)?;
         let token = TokenGrant {

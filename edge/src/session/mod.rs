@@ -22,7 +22,7 @@ use crate::broker::{
 };
 use crate::config::Live;
 
-pub use grant::{Grant, ServerPlan};
+pub use grant::{Delta, Grant, ServerPlan, Who, with_delta};
 pub use state::Session;
 
 /// Something a session must wait for.

@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 use tidewire_protocol::{
-    ClientInfo, Command, DisconnectCode, Error, ErrorCode, Reply, Request as Wire,
+    ClientInfo, Command, DisconnectCode, Encoding, Error, ErrorCode, Reply, Request as Wire,
 };
 use uuid::Uuid;
 
 use super::commands::{
     connect, history, presence, publish, refresh, sub_refresh, subscribe, unsubscribe,
 };
-use super::{Answer, Ctx, Step};
+use super::{Answer, Ctx, Step, Who};
 
 /// A client's session.
 #[derive(Debug)]
 pub struct Session {
     pub(super) client: Uuid,
+    pub(super) encoding: Encoding,
     pub(super) phase: Phase,
     /// The command that waits for an answer.
     pub(super) pending: Option<Box<Pending>>,
@@ -60,6 +61,7 @@ impl Default for Session {
     fn default() -> Self {
         Self {
             client: Uuid::nil(),
+            encoding: Encoding::Json,
             phase: Phase::New,
             pending: None,
         }
@@ -69,9 +71,10 @@ impl Default for Session {
 impl Session {
     /// A session with a fresh random client id.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(encoding: Encoding) -> Self {
         Self {
             client: Uuid::new_v4(),
+            encoding,
             ..Self::default()
         }
     }
@@ -159,6 +162,15 @@ impl Session {
     #[must_use]
     pub fn client(&self) -> Uuid {
         self.client
+    }
+
+    /// The client as a subscription needs it.
+    #[must_use]
+    pub fn who(&self) -> Who {
+        Who {
+            info: self.client_info(),
+            encoding: self.encoding,
+        }
     }
 
     /// The client as others see it, without `chan_info`.

@@ -113,7 +113,7 @@ impl Client {
         let config = load::from_value("test", options).unwrap().config;
         assert_eq!(config.check(), Ok(()), "{options}");
         Self {
-            session: Session::new(),
+            session: Session::new(tidewire_protocol::Encoding::Json),
             place: Place {
                 live: Live::new(config.clone(), config.into(), String::new()).unwrap(),
                 now: NOW,

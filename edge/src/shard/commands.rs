@@ -117,7 +117,7 @@ impl Turn<'_> {
         let Some(conn) = self.state.get(key) else {
             return;
         };
-        let who = conn.session.client_info();
+        let who = conn.session.who();
         let expire_at = u64::try_from(subscription.expire_at)
             .ok()
             .filter(|at| *at > 0);

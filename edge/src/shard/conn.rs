@@ -155,6 +155,7 @@ impl Conn {
             kind: Kind {
                 variant: self.variant,
                 delta: DeltaState::Off,
+                filtered: false,
                 joins: false,
             },
             place: Place::Opening,

@@ -7,12 +7,32 @@ use tidewire_protocol::{
     UnsubscribeCode, encode,
 };
 
-use super::hub::{ChannelId, Kind, Step};
+use super::hub::{ChannelId, DeltaState, Kind, Step};
 use super::outbox::Frame;
 use super::output::queue;
 use super::turn::Turn;
 use super::{ConnKey, State};
 use crate::broker::{Delivery, Event, Position, Published};
+use crate::session::{Grant, with_delta};
+
+/// Writes a publication in the form that a kind of subscriber gets.
+fn encoded(
+    kind: Kind,
+    channel: &str,
+    published: &Published,
+    out: &mut Vec<u8>,
+) -> Result<(), EncodeError> {
+    let encoding = kind.variant.encoding();
+    let base = match kind.delta {
+        DeltaState::Off => {
+            return encode::publication(encoding, channel, &published.publication, out);
+        }
+        DeltaState::Fresh => None,
+        DeltaState::Synced => published.base.as_deref(),
+    };
+    let publication = with_delta(&published.publication, base, encoding)?;
+    encode::publication(encoding, channel, &publication, out)
+}
 
 impl Turn<'_> {
     /// Queues an event to every subscriber of its channel that negotiated it.
@@ -47,15 +67,19 @@ impl Turn<'_> {
         if step == Step::Old {
             return;
         }
+        let publication = &published.publication;
         let unfit = self.push_to_members(
-            name,
-            |_| true,
-            |kind, out| {
-                encode::publication(kind.variant.encoding(), name, &published.publication, out)
+            (id, name),
+            |grant| {
+                let filter = grant.filter.as_ref();
+                filter.is_none_or(|filter| filter.matches(&publication.tags))
             },
+            |_| true,
+            |kind, out| encoded(kind, name, published, out),
         );
         if let Some((_, channel)) = self.state.hub.channel_mut(name) {
-            let moved = channel.catch_up();
+            let mut moved = channel.sync_deltas();
+            moved.extend(channel.catch_up());
             self.state.moved(id, moved);
         }
         for key in unfit {
@@ -71,15 +95,20 @@ impl Turn<'_> {
         name: &str,
         encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
     ) {
-        for key in self.push_to_members(name, |kind| kind.joins, encode) {
+        let Some(id) = self.state.hub.id(name) else {
+            return;
+        };
+        for key in self.push_to_members((id, name), |_| true, |kind| kind.joins, encode) {
             self.close(key, &DisconnectCode::InappropriateProtocol.into());
         }
     }
 
-    /// Pushes one frame per kind; the connections whose encoding cannot carry it.
+    /// Pushes one frame per kind that is wanted, to the filtered only if they pass; the connections whose
+    /// encoding cannot carry it.
     fn push_to_members(
         &mut self,
-        name: &str,
+        (id, name): (ChannelId, &str),
+        passes: impl Fn(&Grant) -> bool,
         wants: impl Fn(Kind) -> bool,
         encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Vec<ConnKey> {
@@ -110,6 +139,12 @@ impl Turn<'_> {
                     index,
                     generation: conn.generation,
                 };
+                if members.kind.filtered {
+                    let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
+                    if !grant.is_some_and(|grant| passes(grant)) {
+                        continue;
+                    }
+                }
                 match &frame {
                     None => unfit.push(key),
                     Some(frame) if queue(conn, index, Rc::clone(frame), dirty) > limit => {

@@ -45,6 +45,8 @@ pub struct Kind {
     pub variant: Variant,
     /// Whole payloads or patches.
     pub delta: DeltaState,
+    /// Each publication is checked against the subscriber's tag filter.
+    pub filtered: bool,
     /// Joins and leaves too.
     pub joins: bool,
 }

@@ -290,7 +290,7 @@ impl State {
             phase: Phase::Open,
             decoder: Default::default(),
             outbox: Default::default(),
-            session: crate::session::Session::new(),
+            session: crate::session::Session::new(variant.encoding()),
             subscriptions: Vec::new(),
             deadlines: Deadlines {
                 armed: NEVER,

@@ -12,7 +12,7 @@ use super::hub::{ChannelId, DeltaState, Kind, Moved, Place};
 use super::{ConnKey, Next, Shard, State};
 use crate::config::Live;
 use crate::services::unix_time;
-use crate::session::{Answer, Ctx, Grant, Session, Settle, Step, Subscribed};
+use crate::session::{Answer, Ctx, Delta, Grant, Session, Settle, Step, Subscribed};
 
 /// The state for the length of one entry point.
 pub(super) struct Turn<'a> {
@@ -261,7 +261,12 @@ impl<'a> Turn<'a> {
         };
         let kind = Kind {
             variant: conn.variant,
-            delta: DeltaState::Off,
+            delta: match grant.delta {
+                Delta::Off => DeltaState::Off,
+                Delta::AfterWhole => DeltaState::Fresh,
+                Delta::AtOnce => DeltaState::Synced,
+            },
+            filtered: grant.filter.is_some(),
             joins: grant.push_joins,
         };
         let Some(subscription) = conn.subscription_mut(id) else {

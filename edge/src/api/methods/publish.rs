@@ -87,16 +87,21 @@ impl Content {
         if channel.is_empty() {
             return Err(ApiError::BadRequest);
         }
-        let stream = {
+        let (stream, delta) = {
             let live = api.services.settings.live();
             let namespace = live.namespace(channel).ok_or(ApiError::UnknownChannel)?;
             if !accepts_data(&namespace.options, &self.publication.data) {
                 return Err(ApiError::BadRequest);
             }
-            StreamOptions::of(&namespace.options)
+            let options = &namespace.options;
+            (
+                StreamOptions::of(options),
+                self.options.delta || options.delta_publish,
+            )
         };
         let options = PublishOptions {
             stream: stream.filter(|_| !self.skip_history),
+            delta,
             ..self.options.clone()
         };
         let publication = self.publication.clone();

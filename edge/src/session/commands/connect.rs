@@ -14,7 +14,7 @@ use crate::auth::{ConnectClaims, SubscriptionOptions, TokenError};
 use crate::broker::{Attached, BrokerError};
 use crate::session::grant::{Grant, Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Identity, Pending, Phase};
-use crate::session::{Ctx, Request, Session, Settle, Step};
+use crate::session::{Ctx, Request, Session, Settle, Step, Who};
 
 /// An expiring connection ends after at most a year, whatever its token says.
 const LIFETIME_MAX_SECS: u64 = 365 * 24 * 3600;
@@ -180,6 +180,7 @@ fn server_side(
     let asked = SubscribeRequest {
         recover: asked.recover,
         offset: asked.offset,
+        delta: asked.delta.clone(),
         epoch: asked.epoch.clone(),
         ..SubscribeRequest::default()
     };
@@ -233,7 +234,10 @@ impl Subscribing {
         let Some((channel, plan)) = self.todo.pop_front() else {
             return self.reply(session, ctx);
         };
-        let who = self.identity.client_info(session.client);
+        let who = Who {
+            info: self.identity.client_info(session.client),
+            encoding: session.encoding,
+        };
         let finished = attached.map(|attached| plan.finish(attached, ctx.unix_time(), who));
         match finished {
             Ok(Ok((result, grant))) => {

@@ -56,6 +56,7 @@ fn check(
     }
     Ok(PublishOptions {
         stream: StreamOptions::of(options),
+        delta: options.delta_publish,
         when_full: WhenFull::Refuse,
         ..PublishOptions::default()
     })

@@ -6,6 +6,7 @@ use tidewire_protocol::{DisconnectCode, Error, ErrorCode, Reply, SubscribeReques
 use super::{Right, broker_error, options};
 use crate::auth::{SubscribeClaims, TokenError};
 use crate::broker::{Attached, BrokerError};
+use crate::filter::{Filter, InvalidFilter};
 use crate::session::grant::{Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
 use crate::session::{Ctx, Request, Session, Settle, Step, Subscribed};
@@ -95,9 +96,6 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permi
     if !listed && !open && !live.config.client.insecure {
         return Err(ErrorCode::PermissionDenied);
     }
-    if request.tf.is_some() {
-        return Err(ErrorCode::BadRequest);
-    }
     Ok(Permission::Granted)
 }
 
@@ -123,9 +121,6 @@ impl Verifying {
         let expire_at = expiry(&claims);
         if expire_at.is_some_and(|expire_at| expire_at <= ctx.unix_time()) {
             return refuse(id, ErrorCode::Expired, ctx);
-        }
-        if request.tf.is_some() {
-            return refuse(id, ErrorCode::BadRequest, ctx);
         }
         let token = TokenGrant {
             overrides: claims.options.overrides,
@@ -168,7 +163,11 @@ fn attach(
         session.user().unwrap_or_default(),
         live.config.client.insecure,
     );
-    let plan = Plan::new(&request, options, token, rights);
+    let filter = match filter(&request, options) {
+        Ok(filter) => filter,
+        Err(code) => return refuse(id, code, ctx),
+    };
+    let plan = Plan::new(&request, options, token, rights).filtered(filter);
     let limit = live.boot.client.recovery_max_publication_limit;
     let attach = plan.attach_options(limit);
     ctx.open(&request.channel);
@@ -182,6 +181,18 @@ fn attach(
         channel,
         options: attach,
     }))
+}
+
+/// The tag filter that a client asks for (client-protocol, section 12).
+fn filter(
+    request: &SubscribeRequest,
+    options: &ChannelOptions,
+) -> Result<Option<Filter>, ErrorCode> {
+    match &request.tf {
+        None => Ok(None),
+        Some(_) if !options.allow_tags_filter => Err(ErrorCode::BadRequest),
+        Some(node) => Filter::new(node).map(Some).map_err(InvalidFilter::code),
+    }
 }
 
 /// Whether a subscriber may read the history, and see the presence.
@@ -208,7 +219,7 @@ impl Attaching {
                 return refuse(id, broker_error(&error), ctx);
             }
         };
-        match plan.finish(attached, ctx.unix_time(), session.client_info()) {
+        match plan.finish(attached, ctx.unix_time(), session.who()) {
             Ok((result, grant)) => {
                 ctx.reply(Reply {
                     id,

@@ -83,6 +83,7 @@ impl World {
                     } else {
                         DeltaState::Off
                     },
+                    filtered: false,
                     joins: false,
                 };
                 // The first subscriber attaches at the top: nothing is on its way.
@@ -196,6 +197,7 @@ fn a_missing_event_and_another_epoch_are_gaps() {
     let kind = Kind {
         variant: Variant::WebSocketJson,
         delta: DeltaState::Off,
+        filtered: false,
         joins: false,
     };
     hub.join(id, kind, 1, Some(&position(4)));
