@@ -123,6 +123,7 @@ impl Node {
             settings: Arc::clone(&settings),
             broker: Arc::clone(&broker),
             control: Arc::clone(&control),
+            users: Arc::default(),
         };
         let draining = Arc::new(AtomicBool::new(false));
         let metrics = Metrics::new(Arc::clone(&shards), services.clone(), Arc::clone(&control))?;

@@ -1,6 +1,7 @@
 //! What a command may wait for: token verification, the broker, the other nodes.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::broker::{Broker, ShardId};
@@ -17,6 +18,41 @@ pub struct Services {
     pub broker: Arc<Broker>,
     /// The way to all nodes, this one included.
     pub control: Arc<Control>,
+    /// Connections of each user, where they are limited.
+    pub users: Arc<UserCounts>,
+}
+
+/// Connections of each user on this node, counted only if `client.user_connection_limit` is set.
+#[derive(Debug, Default)]
+pub struct UserCounts(Mutex<HashMap<Box<str>, u32>>);
+
+impl UserCounts {
+    /// Counts a connection; false if the user has `limit` already. 0 is no limit, and anonymous users have none.
+    #[must_use]
+    pub fn enter(&self, user: &str, limit: u32) -> bool {
+        if limit == 0 || user.is_empty() {
+            return true;
+        }
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(user.into()).or_default();
+        let fits = *count < limit;
+        *count += u32::from(fits);
+        fits
+    }
+
+    /// Takes back what [`UserCounts::enter`] counted.
+    pub fn leave(&self, user: &str, limit: u32) {
+        if limit == 0 || user.is_empty() {
+            return;
+        }
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(user);
+            }
+        }
+    }
 }
 
 impl Services {

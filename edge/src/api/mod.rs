@@ -149,7 +149,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
         Ok(body) => (
             status,
             [(CONTENT_TYPE, "application/json")],
-            Body::from(body),
+            Body::from(escaped(body)),
         )
             .into_response(),
         Err(error) => {
@@ -157,4 +157,20 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
         }
     }
+}
+
+/// The same JSON with `<`, `>` and `&` written as escapes, as the reference program writes them: they stand in
+/// strings only.
+fn escaped(body: Vec<u8>) -> Vec<u8> {
+    if !body.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&')) {
+        return body;
+    }
+    let mut out = Vec::with_capacity(body.len() + 32);
+    for byte in body {
+        match byte {
+            b'<' | b'>' | b'&' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            byte => out.push(byte),
+        }
+    }
+    out
 }

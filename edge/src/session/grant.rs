@@ -10,7 +10,9 @@ use tidewire_protocol::{
 };
 
 use crate::auth::{Overrides, SubscriptionOptions};
-use crate::broker::{AttachOptions, Attached, HistoryFilter, Position, Published, StreamOptions};
+use crate::broker::{
+    AttachOptions, Attached, HistoryFilter, HistoryPage, Position, Published, StreamOptions,
+};
 use crate::config::Live;
 use crate::delta::{self, Data};
 use crate::filter::Filter;
@@ -216,7 +218,8 @@ impl Plan {
             },
             Mode::Cache => HistoryFilter {
                 since: None,
-                limit: Some(1),
+                // With a filter the newest that matches counts.
+                limit: Some(self.grant.filter.as_ref().map_or(1, |_| limit as usize)),
                 reverse: true,
             },
         });
@@ -261,12 +264,20 @@ impl Plan {
             if let Some((since, mode)) = self.recover {
                 let page = attached.page.unwrap_or_default();
                 let same_epoch = since.epoch.is_empty() || since.epoch == top.epoch;
+                let matching = |page: HistoryPage, limit: Option<usize>| -> Vec<Arc<Published>> {
+                    let passes = |it: &Arc<Published>| {
+                        let filter = grant.filter.as_ref();
+                        filter.is_none_or(|filter| filter.matches(&it.publication.tags))
+                    };
+                    let all = page.publications.into_iter().filter(passes);
+                    all.take(limit.unwrap_or(usize::MAX)).collect()
+                };
                 let found = match mode {
-                    Mode::Stream => (same_epoch && page.complete).then_some(page.publications),
+                    Mode::Stream => (same_epoch && page.complete).then(|| matching(page, None)),
                     Mode::Cache if same_epoch && since.offset > 0 && since == *top => {
                         Some(Vec::new())
                     }
-                    Mode::Cache => Some(page.publications).filter(|found| !found.is_empty()),
+                    Mode::Cache => Some(matching(page, Some(1))).filter(|found| !found.is_empty()),
                 };
                 match found {
                     Some(found) => {

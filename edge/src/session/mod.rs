@@ -128,8 +128,9 @@ pub trait Ctx {
     fn unix_time(&self) -> u64;
     /// Queues a reply.
     fn reply(&mut self, reply: Reply);
-    /// The client is authenticated: count it, start its pings, end the stale timer.
-    fn identified(&mut self, user: &str);
+    /// The client is authenticated: count it, start its pings, end the stale timer. False if the user has too
+    /// many connections; then nothing has changed.
+    fn identified(&mut self, user: &str) -> bool;
     /// Closes the connection at this time unless it is moved; `None` = never.
     fn expire_at(&mut self, unix_time: Option<u64>);
     /// How far a channel's subscription is.

@@ -7,7 +7,7 @@ use tidewire_protocol::{
 use uuid::Uuid;
 
 use super::commands::{
-    connect, history, presence, publish, refresh, sub_refresh, subscribe, unsubscribe,
+    connect, history, presence, publish, refresh, rpc, sub_refresh, subscribe, unsubscribe,
 };
 use super::{Answer, Ctx, Step, Who};
 
@@ -112,7 +112,7 @@ impl Session {
             (_, Wire::PresenceStats(request)) => {
                 presence::handle_stats(self, id, request.channel, ctx)
             }
-            (_, Wire::Rpc(_)) => refuse(id, ErrorCode::NotAvailable, ctx),
+            (_, Wire::Rpc(request)) => rpc::handle(id, &request, ctx),
             (_, Wire::Send(_)) => Step::Close(DisconnectCode::NotAvailable.into()),
         }
     }

@@ -62,8 +62,14 @@ impl Ctx for Place {
         self.replies.push(reply);
     }
 
-    fn identified(&mut self, user: &str) {
-        self.identified.push(user.to_owned());
+    fn identified(&mut self, user: &str) -> bool {
+        let limit = self.live.boot.client.user_connection_limit as usize;
+        let known = self.identified.iter().filter(|it| *it == user).count();
+        let allowed = limit == 0 || user.is_empty() || known < limit;
+        if allowed {
+            self.identified.push(user.to_owned());
+        }
+        allowed
     }
 
     fn expire_at(&mut self, unix_time: Option<u64>) {

@@ -15,12 +15,6 @@ use super::wheel::Tick;
 use super::{ConnKey, Shard, State};
 use crate::services::unix_time;
 
-/// How often expiring subscriptions are looked at.
-const SUBSCRIPTION_CHECK: Duration = Duration::from_secs(27);
-
-/// How long an expired subscription may be refreshed.
-const EXPIRED_SUBSCRIPTION_GRACE: Duration = Duration::from_secs(25);
-
 /// The wheel's tick: a quarter of the shortest configured interval, within 10 ms and 1 s.
 pub(super) fn tick(client: &Client) -> Duration {
     let shortest = client
@@ -117,7 +111,8 @@ impl Turn<'_> {
 
     /// Looks at expiring subscriptions from time to time, spread over the interval.
     pub(super) fn start_checks(&mut self, key: ConnKey) {
-        let interval = self.shard.ticks(SUBSCRIPTION_CHECK);
+        let client = &self.shard.services.settings.boot.client;
+        let interval = self.shard.ticks(client.presence_update_interval.get());
         let first = rand::rng().random_range(interval.div_ceil(2)..interval.max(2));
         let due = self.state.wheel.now().saturating_add(first);
         if let Some(conn) = self.state.get_mut(key)
@@ -133,7 +128,10 @@ impl Turn<'_> {
         let Some(conn) = self.state.get_mut(key) else {
             return;
         };
-        let oldest = unix_time().saturating_sub(EXPIRED_SUBSCRIPTION_GRACE.as_secs());
+        let client = &self.shard.services.settings.boot.client;
+        let grace = client.expired_sub_close_delay.get().as_secs();
+        let interval = self.shard.ticks(client.presence_update_interval.get());
+        let oldest = unix_time().saturating_sub(grace);
         let mut over = Vec::new();
         let mut more = false;
         for subscription in &conn.subscriptions {
@@ -149,8 +147,11 @@ impl Turn<'_> {
                 more = true;
             }
         }
-        let again = now.saturating_add(self.shard.ticks(SUBSCRIPTION_CHECK));
-        conn.deadlines.check = if more { again } else { NEVER };
+        conn.deadlines.check = if more {
+            now.saturating_add(interval)
+        } else {
+            NEVER
+        };
         for (channel, server_side) in over {
             if server_side {
                 return self.close(key, &DisconnectCode::SubscriptionExpired.into());

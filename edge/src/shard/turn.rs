@@ -310,6 +310,14 @@ impl<'a> Turn<'a> {
         let counters = &self.shard.handle.counters;
         counters.clients.sub(1);
         self.state.users.remove(user, key);
+        let limit = self
+            .shard
+            .services
+            .settings
+            .boot
+            .client
+            .user_connection_limit;
+        self.shard.services.users.leave(user, limit);
         counters.users.set(self.state.users.count() as u64);
     }
 }
@@ -359,13 +367,18 @@ impl Ctx for CommandCtx<'_, '_> {
         self.turn.reply(self.key, &reply);
     }
 
-    fn identified(&mut self, user: &str) {
+    fn identified(&mut self, user: &str) -> bool {
+        let limit = self.live.boot.client.user_connection_limit;
+        if !self.turn.shard.services.users.enter(user, limit) {
+            return false;
+        }
         let counters = &self.turn.shard.handle.counters;
         counters.clients.add(1);
         let users = &mut self.turn.state.users;
         users.insert(user, self.key);
         counters.users.set(users.count() as u64);
         self.turn.start_pings(self.key);
+        true
     }
 
     fn expire_at(&mut self, unix_time: Option<u64>) {

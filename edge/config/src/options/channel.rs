@@ -19,7 +19,6 @@ pub struct Channel {
     ))]
     pub namespaces: Vec<ChannelNamespace>,
     /// How long a stream's position outlives its last publication.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub history_meta_ttl: Duration,
     /// Format of published data in namespaces that set none.
     pub publication_data_format: DataFormat,
@@ -68,49 +67,34 @@ pub struct ChannelNamespace {
 #[serde(default)]
 pub struct ChannelOptions {
     /// Keep track of who is subscribed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub presence: bool,
     /// Emit an event when a client joins or leaves.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub join_leave: bool,
     /// Deliver join and leave events to all subscribers, asked for or not.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub force_push_join_leave: bool,
     /// Most publications kept in a channel's history; needs `history_ttl`, and 0 keeps none.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub history_size: u32,
     /// How long publications are kept, in whole seconds; needs `history_size`.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub history_ttl: Duration,
     /// How long a stream's position is kept, in whole seconds; 0 means `channel.history_meta_ttl`.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub history_meta_ttl: Duration,
     /// Track the position of every subscriber, to notice lost publications.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub force_positioning: bool,
     /// Let clients ask for the tracking of their position.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_positioning: bool,
     /// Recover missed publications for every subscriber; needs history.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub force_recovery: bool,
     /// Let clients ask for the recovery of missed publications.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_recovery: bool,
     /// What is recovered: all that was missed, or only the latest publication.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub force_recovery_mode: RecoveryMode,
     /// Recover the latest publication at every subscription; needs forced recovery in cache mode.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub auto_cache_recover: bool,
     /// Kinds of deltas that clients may ask for in place of whole publications; empty permits none.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allowed_delta_types: Vec<DeltaType>,
     /// Keep what is needed to send deltas of every publication, however it is published.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub delta_publish: bool,
     /// Let clients receive only those publications whose tags pass a filter.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_tags_filter: bool,
     /// Let users subscribe without a subscription token.
     pub allow_subscribe_for_client: bool,
@@ -123,22 +107,16 @@ pub struct ChannelOptions {
     /// Extend the permission to publish to anonymous users.
     pub allow_publish_for_anonymous: bool,
     /// Let users ask who is subscribed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_presence_for_client: bool,
     /// Let subscribers ask who is subscribed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_presence_for_subscriber: bool,
     /// Extend the permission to ask who is subscribed to anonymous users.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_presence_for_anonymous: bool,
     /// Let users read the history.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_history_for_client: bool,
     /// Let subscribers read the history.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_history_for_subscriber: bool,
     /// Extend the permission to read the history to anonymous users.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub allow_history_for_anonymous: bool,
     /// Let the end of a channel's name list the users who may subscribe.
     pub allow_user_limited_channels: bool,

@@ -45,7 +45,6 @@ pub struct Client {
     pub user_id_http_header: String,
     /// The channel that every user is subscribed to without asking.
     #[schemars(extend("x-tidewire-change" = "live"))]
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub subscribe_to_user_personal_channel: PersonalChannel,
     /// Time between two pings to a client; must be longer than `pong_timeout`.
     pub ping_interval: Duration,
@@ -56,10 +55,8 @@ pub struct Client {
     /// Time in which a client may refresh a connection that has expired.
     pub expired_close_delay: Duration,
     /// Time in which a client may refresh a subscription that has expired.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub expired_sub_close_delay: Duration,
     /// Time between two rounds of upkeep of a client: presence, expiry and position.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub presence_update_interval: Duration,
     /// Shortest time between two checks of a subscriber's position.
     #[schemars(extend("x-tidewire-effect" = "none"))]
@@ -86,10 +83,8 @@ pub struct Client {
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,
     /// Most publications in one answer to a history command.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub history_max_publication_limit: u32,
     /// Most publications that a client recovers; a longer gap counts as not recovered.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub recovery_max_publication_limit: u32,
     /// How failed connect commands of unidirectional clients are reported.
     #[schemars(extend("x-tidewire-effect" = "none"))]
@@ -141,5 +136,6 @@ pub struct PersonalChannel {
     /// The channel of user 42 is `#42`, in the namespace `ns` it is `ns:#42`.
     pub personal_channel_namespace: String,
     /// Close older connections of a user who connects again; needs presence in that namespace.
+    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub single_connection: bool,
 }

@@ -8,17 +8,14 @@ use serde::{Deserialize, Serialize};
 #[serde(default)]
 pub struct Rpc {
     /// Namespaces of methods: the part of a method's name before the boundary.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     #[schemars(extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["name"]
     ))]
     pub namespaces: Vec<RpcNamespace>,
     /// The method that answers at once, to measure round trips.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub ping: RpcPing,
     /// What separates the namespace from the rest of a method's name; its first occurrence counts.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub namespace_boundary: String,
 }
 

@@ -129,6 +129,16 @@ impl Accepted {
                 None => return fail(id, ErrorCode::UnknownChannel, ctx),
             }
         }
+        let personal = personal_channel(live, &claims.user);
+        if let Some(channel) = personal.filter(|channel| !todo.iter().any(|(it, _)| it == channel))
+        {
+            let asked = subs.remove(&channel).unwrap_or_default();
+            let granted = SubscriptionOptions::default();
+            match server_side(live, &channel, &asked, granted, &claims.user) {
+                Some(plan) => todo.push_back((channel, plan)),
+                None => return fail(id, ErrorCode::UnknownChannel, ctx),
+            }
+        }
         for (channel, asked) in subs {
             let Some(namespace) = live.namespace(&channel) else {
                 return Step::Close(DisconnectCode::BadRequest.into());
@@ -185,6 +195,22 @@ fn server_side(
         ..SubscribeRequest::default()
     };
     Some(Plan::new(&asked, &namespace.options, token, rights).server_side())
+}
+
+/// The channel of a user's own (channels-and-auth, section 9).
+fn personal_channel(live: &crate::config::Live, user: &str) -> Option<String> {
+    let options = &live.config.client.subscribe_to_user_personal_channel;
+    if !options.enabled || user.is_empty() {
+        return None;
+    }
+    let channel = &live.config.channel;
+    let namespace = &options.personal_channel_namespace;
+    let own = format!("{}{user}", channel.user_boundary);
+    Some(if namespace.is_empty() {
+        own
+    } else {
+        format!("{namespace}{}{own}", channel.namespace_boundary)
+    })
 }
 
 /// Whether a channel that the client itself wants in its connect is granted (channels-and-auth, section 10).
@@ -264,7 +290,9 @@ impl Subscribing {
             ..
         } = self;
         let now = ctx.unix_time();
-        ctx.identified(&identity.user);
+        if !ctx.identified(&identity.user) {
+            return Step::Close(DisconnectCode::ConnectionLimit.into());
+        }
         ctx.expire_at(expire_at);
         session.phase = Phase::Ready(Box::new(identity));
         let client = &ctx.live().boot.client;

@@ -5,6 +5,7 @@ pub(super) mod history;
 pub(super) mod presence;
 pub(super) mod publish;
 pub(super) mod refresh;
+pub(super) mod rpc;
 pub(super) mod sub_refresh;
 pub(super) mod subscribe;
 pub(super) mod unsubscribe;
