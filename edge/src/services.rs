@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidewire_protocol::Publication;
 
+use crate::auth::NeedsKeys;
 use crate::broker::{Broker, ShardId, WhenFull};
 use crate::config::Settings;
 use crate::session::{Answer, Request};
@@ -30,7 +31,9 @@ impl Services {
         shard: ShardId,
     ) -> Result<Answer, Box<Request>> {
         match *request {
-            Request::Verify { token } => Ok(self.verify(&token)),
+            Request::Verify { token } => self
+                .verify_now(&token)
+                .map_err(|NeedsKeys| Box::new(Request::Verify { token })),
             Request::Attach { channel } => match self.broker.attach_now(&channel, shard) {
                 Some(position) => Ok(Answer::Attached(Ok(position))),
                 None => Err(Box::new(Request::Attach { channel })),
@@ -51,7 +54,7 @@ impl Services {
     /// Answers a request, waiting if it must.
     pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
         match *request {
-            Request::Verify { token } => self.verify(&token),
+            Request::Verify { token } => self.verify(&token).await,
             Request::Attach { channel } => {
                 Answer::Attached(self.broker.attach(&channel, shard).await)
             }
@@ -80,18 +83,24 @@ impl Services {
             .await
     }
 
-    fn verify(&self, token: &str) -> Answer {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0.0, |since| since.as_secs_f64());
-        Answer::Verified(
-            self.settings
-                .live()
-                .verifier
-                .verify_connect(token, now)
-                .map(Box::new),
-        )
+    fn verify_now(&self, token: &str) -> Result<Answer, NeedsKeys> {
+        let live = self.settings.live();
+        let claims = live.verifier.verify_connect_now(token, unix_time_exact())?;
+        Ok(Answer::Verified(claims.map(Box::new)))
     }
+
+    async fn verify(&self, token: &str) -> Answer {
+        let live = self.settings.live();
+        let claims = live.verifier.verify_connect(token, unix_time_exact()).await;
+        Answer::Verified(claims.map(Box::new))
+    }
+}
+
+/// Seconds since the Unix epoch, with their fraction.
+fn unix_time_exact() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Seconds since the Unix epoch.

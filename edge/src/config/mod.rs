@@ -12,7 +12,7 @@ use tidewire_config::load::Loaded;
 use tidewire_config::{ChannelOptions, Config, DataFormat, Namespace, Namespaces, Token};
 use tidewire_protocol::raw;
 
-use crate::auth::{TokenSettings, Verifier};
+use crate::auth::{KeySets, SettingsError, TokenSettings, Verifier};
 
 /// The configuration of this node.
 #[derive(Debug)]
@@ -23,6 +23,19 @@ pub struct Settings {
     pub boot_hash: String,
     /// The current live options.
     pub live: ArcSwap<Live>,
+    /// Fetched token keys, which outlive every snapshot.
+    pub key_sets: KeySets,
+}
+
+/// A checked configuration cannot be used all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// A `channel_regex` does not compile; `Config::check` finds that first.
+    #[error("an expression of a namespace does not compile")]
+    Regex(#[from] regex::Error),
+    /// No tokens can be verified with these options.
+    #[error("tokens cannot be verified")]
+    Token(#[from] SettingsError),
 }
 
 impl Settings {
@@ -30,13 +43,15 @@ impl Settings {
     ///
     /// # Errors
     /// See [`Live::new`].
-    pub fn new(loaded: Loaded) -> Result<Self, regex::Error> {
+    pub fn new(loaded: Loaded) -> Result<Self, LiveError> {
+        let key_sets = KeySets::default();
         let boot = loaded.config.clone();
-        let live = Live::new(loaded.config, loaded.live_hash)?;
+        let live = Live::new(loaded.config, loaded.live_hash, &key_sets)?;
         Ok(Self {
             boot,
             boot_hash: loaded.boot_hash,
             live: ArcSwap::from_pointee(live),
+            key_sets,
         })
     }
 
@@ -63,9 +78,9 @@ impl Live {
     /// A snapshot of a checked configuration.
     ///
     /// # Errors
-    /// A `channel_regex` does not compile; `Config::check` finds that first.
-    pub fn new(config: Config, hash: String) -> Result<Self, regex::Error> {
-        let verifier = Verifier::new(&TokenSettings::from(&config.client.token));
+    /// See [`LiveError`].
+    pub fn new(config: Config, hash: String, key_sets: &KeySets) -> Result<Self, LiveError> {
+        let verifier = Verifier::new(&TokenSettings::from(&config.client.token), key_sets)?;
         let namespaces = Namespaces::new(&config)?;
         Ok(Self {
             config,
@@ -108,6 +123,7 @@ impl From<&Token> for TokenSettings {
             audience: token.audience.clone(),
             issuer: token.issuer.clone(),
             user_id_claim: token.user_id_claim.clone(),
+            ..Self::default()
         }
     }
 }
