@@ -222,27 +222,19 @@ fn is_case_kept(flags: &Flags) -> bool {
 
 /// Whether a group's content is a list of texts, or a single one.
 fn is_list(ast: &Ast) -> bool {
-    match ast {
-        Ast::Alternation(alternation) => alternation.asts.iter().all(is_text),
-        other => is_text(other),
+    if let Ast::Alternation(alternation) = ast {
+        alternation.asts.iter().all(is_text)
+    } else {
+        is_text(ast)
     }
 }
 
+/// Whether only one text matches, which is not empty.
 fn is_text(ast: &Ast) -> bool {
-    match ast {
-        Ast::Literal(_) => true,
-        Ast::Concat(concat) => {
-            !concat.asts.is_empty() && concat.asts.iter().all(|ast| matches!(ast, Ast::Literal(_)))
-        }
-        Ast::Empty(_)
-        | Ast::Flags(_)
-        | Ast::Dot(_)
-        | Ast::Assertion(_)
-        | Ast::ClassUnicode(_)
-        | Ast::ClassPerl(_)
-        | Ast::ClassBracketed(_)
-        | Ast::Repetition(_)
-        | Ast::Group(_)
-        | Ast::Alternation(_) => false,
+    let is_literal = |ast: &Ast| matches!(ast, Ast::Literal(_));
+    if let Ast::Concat(concat) = ast {
+        concat.asts.iter().all(is_literal)
+    } else {
+        is_literal(ast)
     }
 }
