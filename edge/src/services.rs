@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::auth::NeedsKeys;
 use crate::broker::{Broker, ShardId};
 use crate::config::Settings;
 use crate::control::Control;
@@ -66,8 +67,8 @@ impl Services {
         shard: ShardId,
     ) -> Result<Answer, Box<Request>> {
         let answer = match &*request {
-            Request::Verify { token } => Some(self.verify(token)),
-            Request::VerifySubscription { token } => Some(self.verify_subscription(token)),
+            Request::Verify { token } => self.verify_now(token).ok(),
+            Request::VerifySubscription { token } => self.verify_subscription_now(token).ok(),
             Request::Attach { channel, options } => {
                 let attached = self.broker.attach_now(channel, shard, options);
                 attached.map(Answer::Attached)
@@ -88,8 +89,8 @@ impl Services {
     /// Answers a request, waiting if it must.
     pub async fn answer(&self, request: Box<Request>, shard: ShardId) -> Answer {
         match *request {
-            Request::Verify { token } => self.verify(&token),
-            Request::VerifySubscription { token } => self.verify_subscription(&token),
+            Request::Verify { token } => self.verify(&token).await,
+            Request::VerifySubscription { token } => self.verify_subscription(&token).await,
             Request::Attach { channel, options } => {
                 Answer::Attached(self.broker.attach(&channel, shard, &options).await)
             }
@@ -119,14 +120,33 @@ impl Services {
         }
     }
 
-    fn verify(&self, token: &str) -> Answer {
+    fn verify_now(&self, token: &str) -> Result<Answer, NeedsKeys> {
         let live = self.settings.live();
-        Answer::Verified(live.verifier.verify_connect(token, now()).map(Box::new))
+        let claims = live.verifier.verify_connect_now(token, now())?;
+        Ok(Answer::Verified(claims.map(Box::new)))
     }
 
-    fn verify_subscription(&self, token: &str) -> Answer {
+    fn verify_subscription_now(&self, token: &str) -> Result<Answer, NeedsKeys> {
         let live = self.settings.live();
-        Answer::VerifiedSubscription(live.verifier.verify_subscribe(token, now()).map(Box::new))
+        let claims = live
+            .subscription_verifier
+            .verify_subscribe_now(token, now())?;
+        Ok(Answer::VerifiedSubscription(claims.map(Box::new)))
+    }
+
+    async fn verify_subscription(&self, token: &str) -> Answer {
+        let live = self.settings.live();
+        let claims = live
+            .subscription_verifier
+            .verify_subscribe(token, now())
+            .await;
+        Answer::VerifiedSubscription(claims.map(Box::new))
+    }
+
+    async fn verify(&self, token: &str) -> Answer {
+        let live = self.settings.live();
+        let claims = live.verifier.verify_connect(token, now()).await;
+        Answer::Verified(claims.map(Box::new))
     }
 }
 

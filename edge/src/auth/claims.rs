@@ -107,11 +107,11 @@ impl Registered {
         self.iss.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn has_audience(&self, audience: &str) -> bool {
+    pub(super) fn audiences(&self) -> &[String] {
         match &self.aud {
-            None => false,
-            Some(Audience::One(one)) => one == audience,
-            Some(Audience::Any(any)) => any.iter().any(|one| one == audience),
+            None => &[],
+            Some(Audience::One(one)) => std::slice::from_ref(one),
+            Some(Audience::Any(any)) => any,
         }
     }
 

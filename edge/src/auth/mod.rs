@@ -1,50 +1,74 @@
 //! Tokens: verifying the ones clients bring, signing the ones commands print.
 //!
 //! A token says who connects ([`Verifier::verify_connect`]) or which channel a
-//! user may subscribe to ([`Verifier::verify_subscribe`]). Signatures are
-//! checked by `jsonwebtoken`, claims by our own rules, which are those of the
-//! protocol and not of that crate. Nothing here logs a token or a key, and the
+//! user may subscribe to ([`Verifier::verify_subscribe`]). Its key stands in the
+//! settings or comes from a JWKS endpoint; only a key that is not here yet needs
+//! waiting, so each kind of verification has a `_now` form that does not. Claims
+//! follow the rules of the protocol. Nothing here logs a token or a key, and the
 //! errors carry neither.
-//!
-//! Only HMAC keys are known so far; the module `keys` is where others are added.
 
 mod claims;
+mod endpoint;
+mod error;
+mod fetch;
+mod jwk;
+mod key_sets;
 mod keys;
+mod rules;
 mod sign;
+mod token;
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
 pub use self::claims::{ConnectClaims, Overrides, SubscribeClaims, SubscriptionOptions};
 use self::claims::{ConnectPayload, Registered, SubscribePayload};
-use self::keys::Keys;
+use self::endpoint::Endpoint;
+pub use self::error::{InvalidToken, NeedsKeys, Section, SettingsError, TokenError};
+pub use self::key_sets::KeySets;
+use self::keys::{Algorithm, StaticKeys};
+use self::rules::Rules;
 pub use self::sign::{SignError, connection_token, subscription_token};
+use self::token::Parsed;
+pub use self::token::{Unverified, unverified};
 
 /// The options of `client.token` or `client.subscription_token` that verifying
 /// and signing need. Empty strings are absent options.
 #[derive(Clone, Default)]
 pub struct TokenSettings {
+    /// The section that the options are of; errors name it.
+    pub section: Section,
     /// Key of HS256, HS384 and HS512, as its UTF-8 bytes.
     pub hmac_secret_key: String,
     /// A second HMAC key, tried when the first does not fit.
     pub hmac_previous_secret_key: String,
     /// Unix time in seconds until which the second key is good; 0 is for ever.
     pub previous_valid_until: i64,
+    /// Key of RS256, RS384 and RS512, as PEM: at least 2048 bits.
+    pub rsa_public_key: String,
+    /// Key of ES256, ES384 or ES512, whichever belongs to its curve, as PEM.
+    pub ecdsa_public_key: String,
+    /// URL of a set of keys (JWKS). When it is set, no other key is used, and
+    /// none is looked at. `{{name}}` in it is filled with what the group `name`
+    /// of `issuer_regex` or `audience_regex` matched.
+    pub jwks_public_endpoint: String,
     /// What `aud` must be, or contain.
     pub audience: String,
+    /// What `aud`, or one of them, must match somewhere. Excludes `audience`.
+    pub audience_regex: String,
     /// What `iss` must be.
     pub issuer: String,
+    /// What `iss` must match somewhere. Excludes `issuer`.
+    pub issuer_regex: String,
     /// The claim that holds the user id, instead of `sub`.
     pub user_id_claim: String,
+    /// Lets any text fill a placeholder of the endpoint, not only listed ones.
+    pub insecure_skip_jwks_endpoint_safety_check: bool,
 }
 
 impl fmt::Debug for TokenSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenSettings")
+            .field("section", &self.section)
             .field("audience", &self.audience)
             .field("issuer", &self.issuer)
             .field("user_id_claim", &self.user_id_claim)
@@ -52,58 +76,35 @@ impl fmt::Debug for TokenSettings {
     }
 }
 
-/// Why a token is refused.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum TokenError {
-    /// Its signature and claims are good, but `exp` has passed or `nbf` has not
-    /// come: the client should fetch a new token.
-    #[error("token expired")]
-    Expired,
-    /// Anything else: a new token of the same kind would not help.
-    #[error("invalid token")]
-    Invalid(#[source] InvalidToken),
-}
-
-/// What is wrong with an invalid token. For logs and commands; a client is told
-/// only that its token is invalid.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum InvalidToken {
-    /// Not three Base64 parts of which the first is a JSON header.
-    #[error("token format is not valid")]
-    Format,
-    /// The header names an algorithm for which there is no key.
-    #[error("algorithm is not supported or has no key")]
-    Algorithm,
-    /// No key fits the signature.
-    #[error("signature is not valid")]
-    Signature,
-    /// The payload is not a JSON object, or a claim has the wrong type.
-    #[error("claims are not valid")]
-    Claims,
-    /// `aud` lacks the configured audience.
-    #[error("audience is not valid")]
-    Audience,
-    /// `iss` is not the configured issuer.
-    #[error("issuer is not valid")]
-    Issuer,
-    /// A connection token with a channel, or a subscription token without one:
-    /// the one kind is used in place of the other.
-    #[error("token is of the other kind")]
-    Kind,
-}
-
-impl From<InvalidToken> for TokenError {
-    fn from(reason: InvalidToken) -> Self {
-        Self::Invalid(reason)
-    }
-}
-
 /// Verifies tokens against one section of settings.
 pub struct Verifier {
-    keys: Keys,
-    audience: Option<String>,
-    issuer: Option<String>,
+    signatures: Signatures,
+    rules: Rules,
     user_id_claim: Option<String>,
+}
+
+/// How signatures are verified.
+enum Signatures {
+    NotAtAll,
+    Static(StaticKeys),
+    Fetched {
+        endpoint: Endpoint,
+        key_sets: KeySets,
+    },
+}
+
+/// A token whose issuer and audience match, and whose signature is good as soon
+/// as the missing key is found to fit.
+struct Begun<'t> {
+    token: Parsed<'t>,
+    registered: Registered,
+    missing: Option<MissingKey>,
+}
+
+struct MissingKey {
+    /// Of the set.
+    address: String,
+    id: String,
 }
 
 impl fmt::Debug for Verifier {
@@ -113,81 +114,180 @@ impl fmt::Debug for Verifier {
 }
 
 impl Verifier {
-    /// A verifier with these settings. Without any key it refuses every token.
+    /// A verifier with these settings, which fetches into `key_sets`. Without any
+    /// key it refuses every token.
+    ///
+    /// # Errors
+    /// An option cannot be used; the text says which, and what to do.
+    pub fn new(settings: &TokenSettings, key_sets: &KeySets) -> Result<Self, SettingsError> {
+        let name = &settings.user_id_claim;
+        let is_name = |c: char| c.is_ascii_alphabetic() || c == '_';
+        if !name.chars().all(is_name) {
+            return Err(SettingsError::UserIdClaim {
+                section: settings.section,
+                name: name.clone(),
+            });
+        }
+        let rules = Rules::new(settings)?;
+        let signatures = if settings.jwks_public_endpoint.is_empty() {
+            Signatures::Static(StaticKeys::new(settings)?)
+        } else {
+            Signatures::Fetched {
+                endpoint: Endpoint::new(settings)?,
+                key_sets: key_sets.clone(),
+            }
+        };
+        Ok(Self {
+            signatures,
+            rules,
+            user_id_claim: Some(name.clone()).filter(|name| !name.is_empty()),
+        })
+    }
+
+    /// The same verifier, but it believes every signature: for development
+    /// (`client.insecure_skip_token_signature_verify`). Everything else is still
+    /// checked, and no key is fetched.
     #[must_use]
-    pub fn new(settings: &TokenSettings) -> Self {
-        let set = |option: &String| Some(option.clone()).filter(|option| !option.is_empty());
-        Self {
-            keys: Keys::new(settings),
-            audience: set(&settings.audience),
-            issuer: set(&settings.issuer),
-            user_id_claim: set(&settings.user_id_claim),
-        }
+    pub fn without_signatures(mut self) -> Self {
+        self.signatures = Signatures::NotAtAll;
+        self
     }
 
-    /// Verifies a connection token. `now` is the Unix time in seconds with its
-    /// fraction (a token may become valid within the current second).
+    /// Verifies a connection token without waiting. `now` is the Unix time in
+    /// seconds with its fraction (a token may become valid within the current
+    /// second).
+    ///
+    /// # Errors
+    /// [`NeedsKeys`]: call [`Verifier::verify_connect`]. Inside,
+    /// [`TokenError::Expired`] only when nothing else is wrong.
+    pub fn verify_connect_now(
+        &self,
+        token: &str,
+        now: f64,
+    ) -> Result<Result<ConnectClaims, TokenError>, NeedsKeys> {
+        self.now(token, now, Self::connect_claims)
+    }
+
+    /// Verifies a subscription token without waiting. `now` as for
+    /// [`Verifier::verify_connect_now`].
+    ///
+    /// # Errors
+    /// [`NeedsKeys`]: call [`Verifier::verify_subscribe`]. Inside,
+    /// [`TokenError::Expired`] only when nothing else is wrong.
+    pub fn verify_subscribe_now(
+        &self,
+        token: &str,
+        now: f64,
+    ) -> Result<Result<SubscribeClaims, TokenError>, NeedsKeys> {
+        self.now(token, now, Self::subscribe_claims)
+    }
+
+    /// Verifies a connection token, fetching its key if that is not here yet: at
+    /// most twice two attempts of a second. Any runtime with I/O and time will do.
     ///
     /// # Errors
     /// [`TokenError::Expired`] only when nothing else is wrong.
-    pub fn verify_connect(&self, token: &str, now: f64) -> Result<ConnectClaims, TokenError> {
-        let payload = self.signed_payload(token, now)?;
-        let registered = self.registered(&payload)?;
-        let claims = ConnectPayload::parse(&payload)?;
-        let user = self.user(&registered, &payload)?;
-        let claims = claims.into_claims(user, &registered)?;
+    pub async fn verify_connect(&self, token: &str, now: f64) -> Result<ConnectClaims, TokenError> {
+        let begun = self.begin(token, now)?;
+        self.fetch_missing(&begun).await?;
+        self.connect_claims(&begun, now)
+    }
+
+    /// Verifies a subscription token, fetching its key like
+    /// [`Verifier::verify_connect`]. Whether user and channel are those of the
+    /// request is the caller's check.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] only when nothing else is wrong.
+    pub async fn verify_subscribe(
+        &self,
+        token: &str,
+        now: f64,
+    ) -> Result<SubscribeClaims, TokenError> {
+        let begun = self.begin(token, now)?;
+        self.fetch_missing(&begun).await?;
+        self.subscribe_claims(&begun, now)
+    }
+
+    fn now<Claims>(
+        &self,
+        token: &str,
+        now: f64,
+        claims: impl FnOnce(&Self, &Begun<'_>, f64) -> Result<Claims, TokenError>,
+    ) -> Result<Result<Claims, TokenError>, NeedsKeys> {
+        match self.begin(token, now) {
+            Err(reason) => Ok(Err(reason.into())),
+            Ok(Begun {
+                missing: Some(_), ..
+            }) => Err(NeedsKeys),
+            Ok(begun) => Ok(claims(self, &begun, now)),
+        }
+    }
+
+    /// Everything up to the signature, and the signature if its key is here.
+    fn begin<'t>(&self, token: &'t str, now: f64) -> Result<Begun<'t>, InvalidToken> {
+        let token = Parsed::new(token)?;
+        let registered = Registered::parse(&token.payload)?;
+        let variables = self.rules.check_expressions(&registered)?;
+        let mut missing = None;
+        match &self.signatures {
+            Signatures::NotAtAll => {}
+            Signatures::Static(keys) => keys.verify(&token, now)?,
+            Signatures::Fetched { endpoint, key_sets } => {
+                if Algorithm::named(&token.header.alg)?.is_symmetric() {
+                    return Err(InvalidToken::Algorithm);
+                }
+                let id = token.header.kid.as_deref().filter(|id| !id.is_empty());
+                let id = id.ok_or(InvalidToken::KeyId)?;
+                let address = endpoint.address(&variables)?;
+                match key_sets.kept(&address, id) {
+                    Some(key) => key.verify(&token)?,
+                    None => {
+                        let id = id.to_owned();
+                        missing = Some(MissingKey { address, id });
+                    }
+                }
+            }
+        }
+        Ok(Begun {
+            token,
+            registered,
+            missing,
+        })
+    }
+
+    async fn fetch_missing(&self, begun: &Begun<'_>) -> Result<(), InvalidToken> {
+        if let Some(missing) = &begun.missing
+            && let Signatures::Fetched { key_sets, .. } = &self.signatures
+        {
+            let key = key_sets.key(&missing.address, &missing.id).await?;
+            key.verify(&begun.token)?;
+        }
+        Ok(())
+    }
+
+    /// Everything after the signature.
+    fn connect_claims(&self, begun: &Begun<'_>, now: f64) -> Result<ConnectClaims, TokenError> {
+        let Begun {
+            token, registered, ..
+        } = begun;
+        self.rules.check_texts(registered)?;
+        let user = self.user(registered, &token.payload)?;
+        let claims = ConnectPayload::parse(&token.payload)?.into_claims(user, registered)?;
         registered.check_time(now)?;
         Ok(claims)
     }
 
-    /// Verifies a subscription token. `now` as for [`Verifier::verify_connect`].
-    /// Whether user and channel are those of the request is the caller's check.
-    ///
-    /// # Errors
-    /// [`TokenError::Expired`] only when nothing else is wrong.
-    pub fn verify_subscribe(&self, token: &str, now: f64) -> Result<SubscribeClaims, TokenError> {
-        let payload = self.signed_payload(token, now)?;
-        let registered = self.registered(&payload)?;
-        let claims = SubscribePayload::parse(&payload)?;
-        let user = self.user(&registered, &payload)?;
-        let claims = claims.into_claims(user, &registered)?;
+    /// Everything after the signature.
+    fn subscribe_claims(&self, begun: &Begun<'_>, now: f64) -> Result<SubscribeClaims, TokenError> {
+        let Begun {
+            token, registered, ..
+        } = begun;
+        self.rules.check_texts(registered)?;
+        let user = self.user(registered, &token.payload)?;
+        let claims = SubscribePayload::parse(&token.payload)?.into_claims(user, registered)?;
         registered.check_time(now)?;
         Ok(claims)
-    }
-
-    /// The decoded payload of a token whose signature is good. No claim is
-    /// looked at before.
-    fn signed_payload(&self, token: &str, now: f64) -> Result<Vec<u8>, InvalidToken> {
-        // Every header is an object, and this is how `{"` begins in Base64.
-        if !token.starts_with("eyJ") {
-            return Err(InvalidToken::Format);
-        }
-        let (message, signature) = token.rsplit_once('.').ok_or(InvalidToken::Format)?;
-        let (header, payload) = message.split_once('.').ok_or(InvalidToken::Format)?;
-        let header: Header =
-            serde_json::from_slice(&decode(header)?).map_err(|_details| InvalidToken::Format)?;
-        let payload = decode(payload)?;
-        if header.crit.is_some() {
-            // RFC 7515, 4.1.11: extensions that must be understood, and are not.
-            return Err(InvalidToken::Format);
-        }
-        self.keys.verify(&header.alg, message, signature, now)?;
-        Ok(payload)
-    }
-
-    fn registered(&self, payload: &[u8]) -> Result<Registered, InvalidToken> {
-        let registered = Registered::parse(payload)?;
-        if let Some(audience) = &self.audience
-            && !registered.has_audience(audience)
-        {
-            return Err(InvalidToken::Audience);
-        }
-        if let Some(issuer) = &self.issuer
-            && registered.issuer() != issuer
-        {
-            return Err(InvalidToken::Issuer);
-        }
-        Ok(registered)
     }
 
     fn user(&self, registered: &Registered, payload: &[u8]) -> Result<String, InvalidToken> {
@@ -196,19 +296,6 @@ impl Verifier {
             None => Ok(registered.subject().to_owned()),
         }
     }
-}
-
-/// The parts of the JOSE header that matter. `typ` is not checked.
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    crit: Option<IgnoredAny>,
-}
-
-fn decode(part: &str) -> Result<Vec<u8>, InvalidToken> {
-    URL_SAFE_NO_PAD
-        .decode(part)
-        .map_err(|_details| InvalidToken::Format)
 }
 
 #[cfg(test)]

@@ -5,14 +5,14 @@
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Map, Value};
 
-use super::TokenSettings;
+use super::{Section, TokenSettings};
 
 /// A token was not signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     /// The settings have no HMAC key.
-    #[error("no HMAC key: set client.token.hmac_secret_key")]
-    MissingKey,
+    #[error("no HMAC key: set {0}.hmac_secret_key")]
+    MissingKey(Section),
     /// A subscription token without a channel.
     #[error("channel is required")]
     MissingChannel,
@@ -74,7 +74,7 @@ fn claims(settings: &TokenSettings, user: &str, ttl: i64, now: i64) -> Map<Strin
 
 fn sign(settings: &TokenSettings, claims: Map<String, Value>) -> Result<String, SignError> {
     if settings.hmac_secret_key.is_empty() {
-        return Err(SignError::MissingKey);
+        return Err(SignError::MissingKey(settings.section));
     }
     let key = EncodingKey::from_secret(settings.hmac_secret_key.as_bytes());
     Ok(encode(&Header::default(), &Value::Object(claims), &key)?)

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use clap::Args;
-use tidewire_edge::auth::{TokenError, TokenSettings, Verifier, connection_token};
+use tidewire_edge::auth::{KeySets, TokenError, TokenSettings, Verifier, connection_token};
 use tidewire_edge::services::unix_time;
 
 use super::SourceArgs;
@@ -58,12 +58,16 @@ pub(super) struct Checktoken {
 impl Checktoken {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let loaded = super::load(&self.sources.sources(None)?)?;
-        let verifier = Verifier::new(&TokenSettings::from(&loaded.config.client.token));
+        let settings = TokenSettings::from(&loaded.config.client.token);
+        let verifier = Verifier::new(&settings, &KeySets::default())?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         #[expect(
             clippy::cast_precision_loss,
             reason = "seconds fit a double for the next 280 million years"
         )]
-        match verifier.verify_connect(&self.token, unix_time() as f64) {
+        match runtime.block_on(verifier.verify_connect(&self.token, unix_time() as f64)) {
             Ok(claims) if claims.user.is_empty() => {
                 super::print("valid token for anonymous user\n")
             }

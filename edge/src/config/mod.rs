@@ -12,7 +12,7 @@ use tidewire_config::load::Loaded;
 use tidewire_config::{ChannelOptions, Config, DataFormat, Namespace, Namespaces, Token};
 use tidewire_protocol::raw;
 
-use crate::auth::{TokenSettings, Verifier};
+use crate::auth::{KeySets, Section, SettingsError, TokenSettings, Verifier};
 
 /// The configuration of this node.
 #[derive(Debug)]
@@ -23,6 +23,19 @@ pub struct Settings {
     pub boot_hash: String,
     /// The current live options.
     pub live: ArcSwap<Live>,
+    /// Fetched token keys, which outlive every snapshot.
+    pub key_sets: KeySets,
+}
+
+/// A checked configuration cannot be used all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// A `channel_regex` does not compile; `Config::check` finds that first.
+    #[error("an expression of a namespace does not compile")]
+    Regex(#[from] regex::Error),
+    /// No tokens can be verified with these options.
+    #[error("tokens cannot be verified")]
+    Token(#[from] SettingsError),
 }
 
 impl Settings {
@@ -30,13 +43,20 @@ impl Settings {
     ///
     /// # Errors
     /// See [`Live::new`].
-    pub fn new(loaded: Loaded) -> Result<Self, regex::Error> {
+    pub fn new(loaded: Loaded) -> Result<Self, LiveError> {
+        let key_sets = KeySets::default();
         let boot = Arc::new(loaded.config.clone());
-        let live = Live::new(loaded.config, Arc::clone(&boot), loaded.live_hash)?;
+        let live = Live::new(
+            loaded.config,
+            Arc::clone(&boot),
+            loaded.live_hash,
+            &key_sets,
+        )?;
         Ok(Self {
             boot,
             boot_hash: loaded.boot_hash,
             live: ArcSwap::from_pointee(live),
+            key_sets,
         })
     }
 
@@ -58,6 +78,8 @@ pub struct Live {
     pub hash: String,
     /// Checks connection tokens.
     pub verifier: Verifier,
+    /// Checks subscription tokens.
+    pub subscription_verifier: Verifier,
     namespaces: Namespaces,
 }
 
@@ -65,15 +87,40 @@ impl Live {
     /// A snapshot of a checked configuration.
     ///
     /// # Errors
-    /// A `channel_regex` does not compile; `Config::check` finds that first.
-    pub fn new(config: Config, boot: Arc<Config>, hash: String) -> Result<Self, regex::Error> {
-        let verifier = Verifier::new(&TokenSettings::from(&config.client.token));
+    /// See [`LiveError`].
+    pub fn new(
+        config: Config,
+        boot: Arc<Config>,
+        hash: String,
+        key_sets: &KeySets,
+    ) -> Result<Self, LiveError> {
+        let client = &config.client;
+        let verifier = |settings: &TokenSettings| -> Result<Verifier, LiveError> {
+            let verifier = Verifier::new(settings, key_sets)?;
+            Ok(if client.insecure_skip_token_signature_verify {
+                verifier.without_signatures()
+            } else {
+                verifier
+            })
+        };
+        let own = &boot.client.subscription_token;
+        let subscriptions = if own.enabled {
+            TokenSettings {
+                section: Section::SubscriptionToken,
+                ..TokenSettings::from(&client.subscription_token.token)
+            }
+        } else {
+            TokenSettings::from(&client.token)
+        };
+        let subscription_verifier = verifier(&subscriptions)?;
+        let verifier = verifier(&TokenSettings::from(&client.token))?;
         let namespaces = Namespaces::new(&config)?;
         Ok(Self {
             config,
             boot,
             hash,
             verifier,
+            subscription_verifier,
             namespaces,
         })
     }
@@ -111,6 +158,14 @@ impl From<&Token> for TokenSettings {
             audience: token.audience.clone(),
             issuer: token.issuer.clone(),
             user_id_claim: token.user_id_claim.clone(),
+            rsa_public_key: token.rsa_public_key.clone(),
+            ecdsa_public_key: token.ecdsa_public_key.clone(),
+            jwks_public_endpoint: token.jwks_public_endpoint.clone(),
+            audience_regex: token.audience_regex.clone(),
+            issuer_regex: token.issuer_regex.clone(),
+            insecure_skip_jwks_endpoint_safety_check: token
+                .insecure_skip_jwks_endpoint_safety_check,
+            ..Self::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidewire_config::load::{self, LoadError, Sources};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Live, Settings};
+use super::{Live, LiveError, Settings};
 
 /// How often a mounted configuration is looked at. Polling one link is cheaper than inotify, of which a
 /// machine has few instances.
@@ -22,9 +22,9 @@ pub enum ReloadError {
     /// The configuration is refused.
     #[error("the configuration is invalid: {0}")]
     Invalid(String),
-    /// A namespace's expression does not compile.
-    #[error("an expression of a namespace does not compile")]
-    Regex(#[from] regex::Error),
+    /// The configuration passes its checks but cannot be used.
+    #[error("the configuration cannot be used")]
+    Live(#[from] LiveError),
 }
 
 /// Loads all sources again and swaps the live options in. Boot options keep their values until a restart.
@@ -43,7 +43,8 @@ pub fn reload(settings: &Settings, sources: &Sources) -> Result<(), ReloadError>
     if loaded.boot_hash != settings.boot_hash {
         tracing::warn!("boot options changed; they take effect at the next start");
     }
-    let live = Live::new(loaded.config, Arc::clone(&settings.boot), loaded.live_hash)?;
+    let boot = Arc::clone(&settings.boot);
+    let live = Live::new(loaded.config, boot, loaded.live_hash, &settings.key_sets)?;
     let live = Arc::new(live);
     settings.live.store(Arc::clone(&live));
     tracing::info!(live_hash = live.hash, "configuration successfully reloaded");

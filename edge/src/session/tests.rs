@@ -121,7 +121,13 @@ impl Client {
         Self {
             session: Session::new(tidewire_protocol::Encoding::Json),
             place: Place {
-                live: Live::new(config.clone(), config.into(), String::new()).unwrap(),
+                live: Live::new(
+                    config.clone(),
+                    config.into(),
+                    String::new(),
+                    &Default::default(),
+                )
+                .unwrap(),
                 now: NOW,
                 replies: Vec::new(),
                 identified: Vec::new(),
@@ -181,12 +187,18 @@ impl Client {
         let now = self.place.now as f64 + 0.5;
         let verifier = &self.place.live.verifier;
         match request {
-            Request::Verify { token } => {
-                Answer::Verified(verifier.verify_connect(&token, now).map(Box::new))
-            }
-            Request::VerifySubscription { token } => {
-                Answer::VerifiedSubscription(verifier.verify_subscribe(&token, now).map(Box::new))
-            }
+            Request::Verify { token } => Answer::Verified(
+                verifier
+                    .verify_connect_now(&token, now)
+                    .unwrap()
+                    .map(Box::new),
+            ),
+            Request::VerifySubscription { token } => Answer::VerifiedSubscription(
+                verifier
+                    .verify_subscribe_now(&token, now)
+                    .unwrap()
+                    .map(Box::new),
+            ),
             Request::Attach { options, .. } => {
                 let attached = match (options.stream, &self.place.stream) {
                     (Some(_), Some(found)) => found.clone(),
@@ -1002,6 +1014,12 @@ fn a_live_option_counts_from_the_next_command_on() {
         {"name": "news", "allow_subscribe_for_client": true}
     ]}}));
     let config = load::from_value("test", &options).unwrap().config;
-    client.place.live = Live::new(config.clone(), config.into(), String::new()).unwrap();
+    client.place.live = Live::new(
+        config.clone(),
+        config.into(),
+        String::new(),
+        &Default::default(),
+    )
+    .unwrap();
     assert_eq!(client.subscribe("news:a"), Done);
 }

@@ -21,7 +21,6 @@ pub struct Client {
     pub token: Token,
     /// How subscription tokens are verified, where that differs from connection tokens.
     #[schemars(extend("x-tidewire-change" = "live"))]
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub subscription_token: SubscriptionToken,
     /// Connect anybody without a token and permit everything, for development only.
     #[schemars(extend("x-tidewire-change" = "live"))]
@@ -30,7 +29,6 @@ pub struct Client {
     ///
     /// Issuer, audience and expiry are still checked.
     #[schemars(extend("x-tidewire-change" = "live"))]
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub insecure_skip_token_signature_verify: bool,
     /// Connect clients that bring no token, as the anonymous user.
     #[schemars(extend("x-tidewire-change" = "live"))]

@@ -19,33 +19,27 @@ pub struct Token {
     #[schemars(range(min = 0))]
     pub hmac_previous_secret_key_valid_until: i64,
     /// Public key, as PEM text, of tokens signed with RS256, RS384 or RS512; empty accepts none.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub rsa_public_key: String,
     /// Public key, as PEM text, of tokens signed with ES256, ES384 or ES512; empty accepts none.
     ///
     /// The curve decides which of the three it is.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub ecdsa_public_key: String,
     /// Address of a JSON Web Key Set; when it is set, all keys above are ignored.
     ///
     /// It may hold `{{name}}`: the text of the group `name` in `issuer_regex` or
     /// `audience_regex`, as it matched the token.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub jwks_public_endpoint: String,
     /// Accept a key set's address with groups that are not lists of fixed texts.
     ///
     /// Without this, nobody but the configuration decides which addresses are asked for keys.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub insecure_skip_jwks_endpoint_safety_check: bool,
     /// Audience that a token must name; empty does not check it.
     pub audience: String,
     /// Regular expression that an audience of the token must match; not together with `audience`.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub audience_regex: String,
     /// Issuer that a token must name; empty does not check it.
     pub issuer: String,
     /// Regular expression that the token's issuer must match; not together with `issuer`.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub issuer_regex: String,
     /// Claim that holds the user; empty means `sub`.
     ///
