@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::header::HeaderName;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use hyper::http::header::HeaderName;
+use hyper::http::{HeaderMap, HeaderValue, Method};
 use tidewire_edge::transport::websocket::deflate::{self, Deflater, Inflater};
 use tidewire_edge::transport::websocket::frame::{self, Decoder, Event, Opcode, Utf8};
 use tidewire_edge::transport::websocket::handshake;

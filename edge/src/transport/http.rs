@@ -1,10 +1,10 @@
 //! What the HTTP transports have in common: refusals, response heads, the query.
 
-use axum::http::header::{
+use hyper::http::header::{
     ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONNECTION, CONTENT_TYPE,
     PRAGMA,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use tidewire_protocol::Encoding;
 
 /// Name of the query parameter with the first data of a connection.

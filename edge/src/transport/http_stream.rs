@@ -3,7 +3,7 @@
 //! What the client sends later comes through [`emulation`](super::emulation). Meaning: protocol
 //! specification, section 4.
 
-use axum::http::{HeaderMap, Method, Version};
+use hyper::http::{HeaderMap, Method, Version};
 use tidewire_protocol::Encoding;
 
 use super::http::{self, Refused};
@@ -52,8 +52,8 @@ pub fn write(out: &mut Vec<u8>, encoding: Encoding, messages: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-    use axum::http::header::CONTENT_TYPE;
+    use hyper::http::HeaderValue;
+    use hyper::http::header::CONTENT_TYPE;
     use tidewire_protocol::{Command, Error, Reply, decode, encode};
 
     use super::*;

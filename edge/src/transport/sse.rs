@@ -4,7 +4,7 @@
 //! What the client sends later comes through [`emulation`](super::emulation). Meaning: protocol
 //! specification, section 4.
 
-use axum::http::{HeaderMap, Method, Version};
+use hyper::http::{HeaderMap, Method, Version};
 
 use super::http::{self, CONNECT_PARAMETER, Refused};
 

@@ -4,7 +4,7 @@
 //! latter two are those of [`sse`](super::sse) and [`http_stream`](super::http_stream), but for
 //! the connect request. Meaning: protocol specification, section 5.
 
-use axum::http::Method;
+use hyper::http::Method;
 use tidewire_protocol::{ConnectRequest, DisconnectCode, Encoding, ErrorCode, decode};
 
 use super::http::{self, CONNECT_PARAMETER, Refused};
