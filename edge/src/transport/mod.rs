@@ -4,7 +4,12 @@ use tidewire_protocol::Encoding;
 
 use crate::transport::websocket::frame;
 
+pub mod emulation;
+pub mod http;
+pub mod http_stream;
 pub mod origin;
+pub mod sse;
+pub mod uni;
 pub mod websocket;
 
 /// What a connection's messages look like on the wire. Connections of one variant share frames.

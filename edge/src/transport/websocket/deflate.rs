@@ -11,9 +11,9 @@
 //! [`Decoder::allow_compressed`]: super::frame::Decoder::allow_compressed
 //! [`write_compressed_frame`]: super::frame::write_compressed_frame
 
-use axum::http::HeaderMap;
-use axum::http::header::SEC_WEBSOCKET_EXTENSIONS;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+use hyper::http::HeaderMap;
+use hyper::http::header::SEC_WEBSOCKET_EXTENSIONS;
 
 /// Value of `Sec-WebSocket-Extensions` in the 101 response when compression was negotiated.
 pub const ANSWER: &str =

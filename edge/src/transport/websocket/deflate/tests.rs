@@ -1,8 +1,8 @@
 use std::io::{Read as _, Write as _};
 
-use axum::http::HeaderValue;
 use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
+use hyper::http::HeaderValue;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

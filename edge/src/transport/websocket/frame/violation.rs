@@ -34,7 +34,7 @@ pub enum Violation {
     /// A close code that must not be sent (7.4).
     #[error("close code {0} must not be sent")]
     InvalidCloseCode(u16),
-    /// A close reason or, with [`Utf8::Check`], a text message is not UTF-8.
+    /// A close reason or, with [`Utf8::Check`](super::Utf8::Check), a text message is not UTF-8.
     #[error("text is not UTF-8")]
     InvalidUtf8,
     /// The message, all fragments together, would exceed this limit in bytes.
