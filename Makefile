@@ -9,6 +9,9 @@ CARGO_TARGET_DIR ?= $(TIDEWIRE_CACHE)/target
 export CARGO_TARGET_DIR
 endif
 
+# For the edge's tests against a real broker.
+export NATS_SERVER ?= $(TIDEWIRE_CACHE)/bin/nats-server
+
 .PHONY: help run build test check generate e2e images cluster cluster-down bench fuzz
 
 help: ## list the commands
@@ -30,6 +33,7 @@ check: ## formatting, lints, documentation, unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@e2e/cluster/build.sh nats-server
 	cargo test --workspace --exclude tidewire-e2e
 
 generate: ## what is made from the code: CRD, the chart's copy, manifests
@@ -44,8 +48,9 @@ cluster: ## a Kubernetes with the quickstart on it (or the one of KUBECONFIG)
 cluster-down: ## ends what `make cluster` started
 	@e2e/scripts/cluster.sh down
 
-bench: ## benchmarks
-	cargo bench --workspace --exclude tidewire-e2e
+bench: ## what a connection and a delivery cost; ARGS="fan-low --runs 3"
+	cargo build --release --package tidewire-edge --package tidewire-bench
+	cargo run --release --package tidewire-bench -- $(ARGS)
 
 fuzz: ## replays and extends the corpus of every fuzz target for a minute
 	@e2e/scripts/fuzz.sh

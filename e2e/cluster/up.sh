@@ -60,7 +60,9 @@ OWNER=
 mkdir -p "$STATE/logs"
 : > "$STATE/pids"
 printf 'NODES=%s\nPROXY_MODE=%s\nAPI_PORT=%s\n' "$NODES" "$PROXY_MODE" "$API_PORT" > "$STATE/settings"
-[ -z "$OWNER" ] || setsid bash "$HERE/down.sh" --after "$OWNER" "$(start_time "$OWNER")" > /dev/null 2>&1 < /dev/null &
+if [ -n "$OWNER" ]; then          # not `||`: a background list is a shell that keeps our outputs open
+  setsid bash "$HERE/down.sh" --after "$OWNER" "$(start_time "$OWNER")" > /dev/null 2>&1 < /dev/null &
+fi
 
 "$HERE/pki.sh"
 say "certificates"

@@ -5,6 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 cd "$REPOSITORY"
 export CLUSTER=test METRICS=1 CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
+export NATS_SERVER=$BIN/nats-server          # for the edge's tests against a real broker
 trap '"$HERE/down.sh"' EXIT
 
 phase() { # NAME COMMAND...
@@ -42,6 +43,7 @@ selection=()
 if [ "$(id -u)" = 0 ]; then phase "Debian packages" "$HERE/install.sh" cluster browser; fi
 phase "downloads" download
 phase "build of the tests" cargo test --workspace --no-run "${selection[@]}"
+phase "NATS" "$HERE/build.sh" nats-server
 if [ -z "${KUBECONFIG:-}" ]; then
   phase "Kubernetes" "$HERE/build.sh"
   phase "product images" "$SCRIPTS/images.sh"

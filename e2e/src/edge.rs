@@ -42,8 +42,10 @@ async fn build() -> Result<PathBuf> {
             "--message-format=json",
         ])
         .current_dir(repository::root())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
+        .spawn()?
+        .wait_with_output()
         .await?;
     ensure!(
         output.status.success(),

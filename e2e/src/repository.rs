@@ -43,10 +43,13 @@ pub async fn script(
         .args(arguments)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
-        .output()
-        .await
-        .with_context(|| format!("start of {relative}"))?;
+        // Not `output()`, which would swallow the standard error.
+        .spawn()
+        .with_context(|| format!("start of {relative}"))?
+        .wait_with_output()
+        .await?;
     ensure!(
         output.status.success(),
         "{relative} failed: {}",
