@@ -19,11 +19,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("transport", &[]),
     ("auth", &[]),
     ("broker", &[]),
+    ("delta", &[]),
     ("demo", &[]),
+    ("filter", &[]),
     ("config", &["auth"]),
     ("control", &["broker"]),
     // Of auth and broker only the values in requests and answers.
-    ("session", &["auth", "broker", "config"]),
+    ("session", &["auth", "broker", "config", "delta", "filter"]),
     (
         "services",
         &["auth", "broker", "config", "control", "session"],
@@ -120,7 +122,7 @@ fn before_tests(text: &str) -> &str {
 }
 
 fn is_tests(name: &str) -> bool {
-    name.ends_with("tests.rs") || name == "broker/contract.rs"
+    name.ends_with("tests.rs") || name.contains("/tests/") || name == "broker/contract.rs"
 }
 
 /// The module of the crate's root that a file belongs to.

@@ -16,6 +16,7 @@ pub const OPERATOR_OWNED: &[&str] = &[
     "prometheus",
     "http_api.key",
     "client.token.*secret*",
+    "client.subscription_token.*secret*",
     "admin.password",
     "admin.secret",
     "tidewire.node_status",

@@ -36,7 +36,8 @@ fn change_and_effect_are_inherited_from_the_section() {
         assert_eq!(find(path).change, Change::Boot, "{path}");
     }
     assert!(!find("admin.secret").effect);
-    assert!(!find("channel.namespaces[].history_ttl").effect);
+    assert!(!find("channel.namespaces[].subscription_type").effect);
+    assert!(find("channel.namespaces[].history_ttl").effect);
     assert!(find("channel.namespaces[].channel_regex").effect);
 }
 
@@ -82,12 +83,12 @@ fn variables_follow_the_path_and_names_of_items_have_none() {
 fn options_without_effect_are_found_where_they_differ_from_the_default() {
     let layer = json!({
         "Admin": { "password": "p", "enabled": false },
-        "client": { "history_max_publication_limit": 300, "recovery_max_publication_limit": 1 },
+        "client": { "connection_rate_limit": 0, "concurrency": 2 },
         "channel": {
-            "without_namespace": { "PRESENCE": true, "allow_publish_for_client": true },
+            "without_namespace": { "SUBSCRIPTION_TYPE": "stream", "presence": true },
             "namespaces": [
-                { "name": "chat", "history_size": 1, "unknown": 1 },
-                { "presence": true },
+                { "name": "chat", "subscription_type": "stream", "unknown": 1 },
+                { "subscription_type": "stream" },
                 7,
             ],
         },
@@ -100,10 +101,10 @@ fn options_without_effect_are_found_where_they_differ_from_the_default() {
         found,
         [
             "admin.password",
-            "channel.namespaces[1].presence",
-            "channel.namespaces[chat].history_size",
-            "channel.without_namespace.presence",
-            "client.recovery_max_publication_limit",
+            "channel.namespaces[1].subscription_type",
+            "channel.namespaces[chat].subscription_type",
+            "channel.without_namespace.subscription_type",
+            "client.concurrency",
         ]
     );
 }

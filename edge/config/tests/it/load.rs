@@ -655,7 +655,7 @@ fn options_without_effect_are_listed_from_every_source() {
     let loaded = load(&Sources {
         config: Some(directory.write(
             "a.json",
-            r#"{"channel": {"without_namespace": {"presence": true}}}"#,
+            r#"{"channel": {"without_namespace": {"subscription_type": "stream"}}}"#,
         )),
         env: pairs(&[("TIDEWIRE_ADMIN_ENABLED", "true")]),
         ..Sources::default()
@@ -663,7 +663,10 @@ fn options_without_effect_are_listed_from_every_source() {
     .expect("loaded");
     assert_eq!(
         loaded.without_effect,
-        ["admin.enabled", "channel.without_namespace.presence"]
+        [
+            "admin.enabled",
+            "channel.without_namespace.subscription_type"
+        ]
     );
 }
 
