@@ -2,6 +2,8 @@
 //!
 //! The configuration is parsed and checked by the edge's own code, so what the edge would refuse never reaches a pod.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
@@ -83,6 +85,8 @@ pub struct ValidatedCluster {
     pub broker: Broker,
     /// Where each key is mounted from.
     pub keys: Vec<MountedKey>,
+    /// Names of the Secrets that the operator generates for this cluster; others are the user's.
+    pub generated: BTreeSet<String>,
     /// How changes roll.
     pub rollout: RolloutSpec,
     /// Compute resources of a node.
@@ -232,6 +236,7 @@ pub fn validate(
         },
         broker,
         keys: mounted_keys(identity, &spec.auth),
+        generated: generated_secrets(identity, &spec.auth),
         rollout: spec.rollout.clone(),
         resources: with_default_requests(&spec.pod.resources, "100m", "64Mi"),
         disruption: match spec.disruption.is_unset() {
@@ -339,6 +344,21 @@ fn mounted_keys(identity: &Identity, auth: &AuthSpec) -> Vec<MountedKey> {
             "token",
         ),
     ]
+}
+
+/// The administrator's Secret always: a reference replaces its password, not what sessions are signed with.
+fn generated_secrets(identity: &Identity, auth: &AuthSpec) -> BTreeSet<String> {
+    let unless_referenced =
+        |spec: &KeySpec, name: String| spec.secret_ref.is_none().then_some(name);
+    [
+        unless_referenced(&auth.token.hmac, identity.token_secret()),
+        unless_referenced(&auth.api_key, identity.api_key_secret()),
+        Some(identity.admin_secret()),
+        Some(identity.node_status_secret()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Requests that are neither requested nor limited get a default: the scheduler and an HPA need them.

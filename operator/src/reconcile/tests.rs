@@ -171,6 +171,52 @@ async fn nodes_wait_for_a_referenced_secret_and_start_when_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_complete_key_of_somebody_else_is_a_conflict_and_never_mounted() {
+    let foreign = |name: &str, labels: Value| {
+        json!({"metadata": {"name": name, "labels": labels}, "data": {
+            "hmac_secret_key": "Zm9yZWlnbg==", "key": "Zm9yZWlnbg==", "password": "Zm9yZWlnbg==",
+            "secret": "Zm9yZWlnbg==", "token": "Zm9yZWlnbg==",
+        }})
+    };
+    for (name, labels) in [
+        ("blue-token", json!({})),
+        (
+            "blue-api-key",
+            json!({"realtime.tidewire.dev/cluster": "green"}),
+        ),
+        ("blue-admin", json!({})),
+        // Never retained, so nothing but the owner makes it ours.
+        (
+            "blue-node-status",
+            json!({"realtime.tidewire.dev/cluster": "blue"}),
+        ),
+    ] {
+        let api = ScriptedApi::default();
+        let path = format!("/api/v1/namespaces/team/secrets/{name}");
+        api.put(&path, foreign(name, labels.clone()));
+        look(&api, "{}").await.unwrap();
+        let (status, _, message) = condition(&api, "ResourceConflict");
+        assert_eq!(status, "True", "{name}");
+        assert!(message.contains(&format!("Secret/{name} ")), "{message}");
+        assert_eq!(api.get(&path), Some(foreign(name, labels)), "{name}");
+        assert!(api.get(EDGE).is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_reference_to_a_secret_with_a_generated_name_is_the_users_own() {
+    let api = ScriptedApi::default();
+    let path = "/api/v1/namespaces/team/secrets/blue-token";
+    let own = json!({"metadata": {"name": "blue-token"}, "data": {"hmac": "b3du"}});
+    api.put(path, own.clone());
+    let spec = "auth: {token: {hmac: {secretRef: {name: blue-token, key: hmac}}}}";
+    look(&api, spec).await.unwrap();
+    assert_eq!(condition(&api, "ResourceConflict").0, "False");
+    assert_eq!(api.get(path), Some(own));
+    assert!(api.get(EDGE).is_some());
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_being_deleted_is_left_to_kubernetes() {
     let api = ScriptedApi::default();
     let metrics = Arc::new(Metrics::new().unwrap());
