@@ -9,6 +9,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tidewire_config::Config;
 
 use crate::{
     api::{
@@ -173,9 +174,7 @@ pub struct MountedKey {
     pub key: String,
 }
 
-/// Seconds that closing connections may take after the endpoint is withdrawn.
-const CLOSE_SECONDS: i64 = 30;
-/// Seconds left for the process to end by itself.
+/// Seconds left for the process to end by itself after its own limits.
 const EXIT_SECONDS: i64 = 10;
 
 /// Checks a spec and fills in every default.
@@ -204,14 +203,6 @@ pub fn validate(
     let (Some(loaded), true) = (loaded, problems.is_empty()) else {
         return Err(Invalid(problems));
     };
-    let propagation = loaded
-        .config
-        .tidewire
-        .drain
-        .endpoint_propagation
-        .get()
-        .as_millis()
-        .div_ceil(1000);
     let (boot, live) = tidewire_config::split(&loaded.file_layer);
     Ok(ValidatedCluster {
         identity: identity.clone(),
@@ -246,13 +237,22 @@ pub fn validate(
             },
             false => spec.disruption.clone(),
         },
-        grace_seconds: i64::try_from(propagation).unwrap_or(i64::MAX / 2)
-            + CLOSE_SECONDS
-            + EXIT_SECONDS,
+        grace_seconds: grace_seconds(&loaded.config),
         spec_hash: spec_hash(cluster),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         without_effect: loaded.without_effect,
     })
+}
+
+/// A node waits until its endpoint is withdrawn everywhere, and only then starts to close connections, for which
+/// `shutdown.timeout` counts.
+fn grace_seconds(config: &Config) -> i64 {
+    let drain = config.tidewire.drain.endpoint_propagation.get();
+    let limits = drain.saturating_add(config.shutdown.timeout.get());
+    let seconds = limits.as_millis().div_ceil(1000);
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX / 2)
+        .saturating_add(EXIT_SECONDS)
 }
 
 /// The rules of the definition once more: an object may be older than a rule.

@@ -248,8 +248,18 @@ fn a_referenced_key_is_mounted_instead_of_a_generated_one() {
 
 #[test]
 fn nodes_get_as_long_to_end_as_the_configuration_asks_for() {
-    let blue = validated("config: {tidewire: {drain: {endpoint_propagation: 20500ms}}}");
-    assert_eq!(blue.grace_seconds, 61);
+    for (config, seconds) in [
+        ("{}", 5 + 30 + 10),
+        ("{tidewire: {drain: {endpoint_propagation: 20500ms}}}", 61),
+        ("{shutdown: {timeout: 90s}}", 5 + 90 + 10),
+        (
+            "{shutdown: {timeout: 2m}, tidewire: {drain: {endpoint_propagation: 15s}}}",
+            15 + 120 + 10,
+        ),
+    ] {
+        let blue = validated(&format!("config: {config}"));
+        assert_eq!(blue.grace_seconds, seconds, "{config}");
+    }
 }
 
 #[test]
