@@ -437,57 +437,6 @@ async fn joins_without_a_connection_are_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn joins_keep_their_order_and_those_beyond_the_queue_are_dropped_and_counted() {
-    let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
-    // This runtime has one thread, so nothing is sent before the next await.
-    for number in 0..3000 {
-        a.join("x", &number.to_string());
-    }
-    assert_eq!(a.events_dropped(), 3000 - 1024);
-    for number in 0..1024 {
-        assert_eq!(b.next_join().await, number.to_string());
-    }
-    a.join("x", "last");
-    assert_eq!(b.next_join().await, "last", "there is room again");
-    assert_eq!(a.events_dropped(), 3000 - 1024);
-}
-
-#[tokio::test]
-async fn joins_that_wait_at_shutdown_are_sent() {
-    let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
-    for number in 0..1000 {
-        a.join("x", &number.to_string());
-    }
-    a.core().shutdown().await;
-    for number in 0..1000 {
-        assert_eq!(b.next_join().await, number.to_string());
-    }
-    assert_eq!(a.events_dropped(), 0);
-}
-
-#[tokio::test]
-async fn joins_without_a_connection_are_dropped_and_counted() {
-    let node = Node::start(&url(free_port()), "a").await;
-    for _ in 0..10 {
-        node.join("x", "lost");
-    }
-    let counted = async {
-        while node.events_dropped() != 10 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(SOON, counted).await.unwrap();
-}
-
-#[tokio::test]
 async fn what_a_full_shard_makes_the_node_drop_is_counted() {
     let server = NatsServer::start();
     let a = Node::start(&server.url(), "a").await;
