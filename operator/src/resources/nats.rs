@@ -6,8 +6,9 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar,
-            EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
+            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort,
+            EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
+            LifecycleHandler, ObjectFieldSelector, PersistentVolumeClaim,
             PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec,
             Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
         },
@@ -34,7 +35,9 @@ const CONFIG_FILE: &str = "nats.conf";
 const CONFIG_PATH: &str = "/etc/nats";
 const DATA_PATH: &str = "/data";
 const VOLUME: &str = "data";
-/// Seconds a server may take to hand its clients over and to write its streams.
+const PID_PATH: &str = "/run/nats";
+const PID_FILE: &str = "nats.pid";
+/// Seconds a server may take to hand its clients over and to write its streams. Lame duck takes at most half of them.
 const GRACE_SECONDS: i64 = 60;
 
 /// Configuration of every server. Names come from the environment, so that all share one file.
@@ -43,6 +46,7 @@ pub(super) fn config_map(identity: &Identity, nats: &Nats) -> ConfigMap {
         "server_name: $POD_NAME\n\
          listen: \"0.0.0.0:{NATS_CLIENT_PORT}\"\n\
          http: \"0.0.0.0:{NATS_MONITOR_PORT}\"\n\
+         pid_file: \"{PID_PATH}/{PID_FILE}\"\n\
          lame_duck_grace_period: 5s\n\
          lame_duck_duration: 30s\n\
          jetstream {{\n  store_dir: \"{DATA_PATH}\"\n}}\n"
@@ -179,14 +183,21 @@ fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
             ..Affinity::default()
         }),
         containers: vec![container(nats)],
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: identity.nats(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(vec![
+            Volume {
+                name: "config".to_owned(),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: identity.nats(),
+                    ..ConfigMapVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "run".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
+        ]),
         ..PodSpec::default()
     }
 }
@@ -237,6 +248,21 @@ fn container(nats: &Nats) -> Container {
         ]),
         resources: Some(requirements(&nats.resources)),
         security_context: Some(container_security()),
+        // A server that is told to terminate stops at once, unless it is already handing its clients over. The image
+        // may hold nothing but the server, which is therefore its own messenger.
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                exec: Some(ExecAction {
+                    command: Some(vec![
+                        "nats-server".to_owned(),
+                        "--signal".to_owned(),
+                        format!("ldm={PID_PATH}/{PID_FILE}"),
+                    ]),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         // Not plain /healthz: it fails until the servers have elected a leader, for which they must find each other.
         startup_probe: Some(Probe {
             failure_threshold: Some(120),
@@ -253,6 +279,7 @@ fn container(nats: &Nats) -> Container {
         volume_mounts: Some(vec![
             mount(VOLUME, DATA_PATH, None),
             mount("config", CONFIG_PATH, Some(true)),
+            mount("run", PID_PATH, None),
         ]),
         ..Container::default()
     }

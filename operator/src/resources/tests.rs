@@ -195,6 +195,39 @@ fn a_single_nats_server_waits_for_no_others() {
 }
 
 #[test]
+fn a_nats_server_hands_its_clients_over_before_it_is_told_to_terminate() {
+    let all = children("{}", &Fetched::default());
+    let pod = all[5][0].pointer("/spec/template/spec").unwrap();
+    let container = &pod["containers"][0];
+    let hook = container
+        .pointer("/lifecycle/preStop/exec/command")
+        .unwrap();
+    let pid_file = hook[2].as_str().unwrap().strip_prefix("ldm=").unwrap();
+    let config = all[2][2]["data"]["nats.conf"].as_str().unwrap();
+    assert!(
+        config.contains(&format!("pid_file: \"{pid_file}\"\n")),
+        "{config}"
+    );
+    // The root is read-only, so the file needs a volume.
+    let folder = pid_file.rsplit_once('/').unwrap().0;
+    let mount = container["volumeMounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|mount| mount["mountPath"] == folder)
+        .unwrap();
+    let volume = pod["volumes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|volume| volume["name"] == mount["name"])
+        .unwrap();
+    assert_eq!(volume["emptyDir"], json!({}));
+    assert!(config.contains("lame_duck_duration: 30s"), "{config}");
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() > 30);
+}
+
+#[test]
 fn every_pod_fulfils_the_restricted_profile() {
     let all = children("{}", &Fetched::default());
     let mut pods = 0;
