@@ -109,21 +109,27 @@ pub(super) fn stateful_set(
                 }),
                 spec: Some(pod(identity, nats)),
             },
-            volume_claim_templates: Some(vec![claim(identity, nats, existing)]),
+            volume_claim_templates: Some(claims(identity, nats, existing)),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
 }
 
-fn claim(
+/// What the API server holds goes back whole: labels, access modes and what it filled in can change as little as the size.
+fn claims(
     identity: &Identity,
     nats: &Nats,
     existing: Option<&StatefulSet>,
-) -> PersistentVolumeClaim {
-    let size = existing
-        .and_then(template_size)
-        .unwrap_or_else(|| nats.storage.size.clone());
+) -> Vec<PersistentVolumeClaim> {
+    existing
+        .and_then(|set| set.spec.as_ref()?.volume_claim_templates.clone())
+        .filter(|templates| !templates.is_empty())
+        .unwrap_or_else(|| vec![claim(identity, nats)])
+}
+
+fn claim(identity: &Identity, nats: &Nats) -> PersistentVolumeClaim {
+    let size = nats.storage.size.clone();
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(VOLUME.to_owned()),
@@ -141,16 +147,6 @@ fn claim(
         }),
         ..PersistentVolumeClaim::default()
     }
-}
-
-fn template_size(set: &StatefulSet) -> Option<Quantity> {
-    let template = set
-        .spec
-        .as_ref()?
-        .volume_claim_templates
-        .as_ref()?
-        .first()?;
-    requested(template)
 }
 
 fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {

@@ -182,6 +182,31 @@ fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
 }
 
 #[test]
+fn a_volume_template_that_exists_goes_back_as_the_api_server_holds_it() {
+    let stored = json!([{
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "labels": {"of": "an older operator"}, "annotations": {"a": "b"}},
+        "spec": {
+            "accessModes": ["ReadWriteOncePod"],
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "slow",
+            "volumeMode": "Filesystem",
+        },
+        "status": {"phase": "Pending"},
+    }]);
+    let existing = json!({"spec": {
+        "serviceName": "blue-nats", "selector": {}, "template": {}, "volumeClaimTemplates": stored,
+    }});
+    let fetched = Fetched {
+        nats: Some(serde_json::from_value(existing).unwrap()),
+        ..Fetched::default()
+    };
+    let all = children("broker: {nats: {storage: {size: 20Gi}}}", &fetched);
+    assert_eq!(all[5][0]["spec"]["volumeClaimTemplates"], stored);
+}
+
+#[test]
 fn a_single_nats_server_waits_for_no_others() {
     let config = |spec| {
         children(spec, &Fetched::default())[2][2]["data"]["nats.conf"]
