@@ -1,6 +1,6 @@
 //! NATS: a StatefulSet with JetStream on. Volumes outlive the cluster.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{
@@ -27,7 +27,7 @@ use super::{
         Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION,
         NATS_MONITOR_PORT,
     },
-    pod_security, requirements,
+    pod_security, quantity, requirements,
 };
 use crate::validate::{Nats, short_hash};
 
@@ -149,7 +149,7 @@ fn claim(identity: &Identity, nats: &Nats) -> PersistentVolumeClaim {
     }
 }
 
-fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
+fn requested(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
     claim
         .spec
         .as_ref()?
@@ -158,7 +158,6 @@ fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
         .requests
         .as_ref()?
         .get("storage")
-        .cloned()
 }
 
 fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
@@ -312,7 +311,7 @@ pub struct ClaimGrowth {
     pub size: Quantity,
 }
 
-/// Claims whose size differs from the wanted one; the rules exclude that it is smaller.
+/// Claims that are smaller than wanted. One that somebody made larger stays so: volumes cannot shrink.
 #[must_use]
 pub fn claim_growth(
     identity: &Identity,
@@ -323,7 +322,9 @@ pub fn claim_growth(
     let ours = claims.iter().filter(|claim| {
         claim.name_any().starts_with(&prefix) && identity.may_adopt(&claim.metadata)
     });
-    ours.filter(|claim| requested(claim).is_some_and(|size| size != nats.storage.size))
+    let too_small =
+        |size: &Quantity| quantity::compare(size, &nats.storage.size) == Some(Ordering::Less);
+    ours.filter(|claim| requested(claim).is_some_and(too_small))
         .map(|claim| ClaimGrowth {
             claim: claim.name_any(),
             size: nats.storage.size.clone(),

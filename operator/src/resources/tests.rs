@@ -182,6 +182,27 @@ fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
 }
 
 #[test]
+fn claims_grow_only_when_they_are_smaller_whatever_the_spelling() {
+    let growth = |wanted: &str, held: &str| {
+        let cluster = validated(&format!(
+            "broker: {{nats: {{storage: {{size: {wanted}}}}}}}"
+        ));
+        let Broker::Nats(nats) = &cluster.broker else {
+            panic!("{:?}", cluster.broker)
+        };
+        let claim = serde_json::from_value(json!({
+            "metadata": {"name": "data-blue-nats-0", "labels": {names::CLUSTER_LABEL: "blue"}},
+            "spec": {"resources": {"requests": {"storage": held}}},
+        }));
+        claim_growth(&blue(), nats, &[claim.unwrap()]).len()
+    };
+    assert_eq!(growth("1024Mi", "1Gi"), 0);
+    assert_eq!(growth("10Gi", "20Gi"), 0);
+    assert_eq!(growth("10Gi", "9Gi"), 1);
+    assert_eq!(growth("10Gi", "10G"), 1);
+}
+
+#[test]
 fn a_volume_template_that_exists_goes_back_as_the_api_server_holds_it() {
     let stored = json!([{
         "apiVersion": "v1",
