@@ -22,7 +22,7 @@ fn encoded(
     published: &Published,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let encoding = kind.variant.encoding();
+    let encoding = kind.variant.encoding;
     let base = match kind.delta {
         DeltaState::Off => {
             return encode::publication(encoding, channel, &published.publication, out);
@@ -43,13 +43,13 @@ impl Turn<'_> {
                 let join = Join {
                     info: Some(ClientInfo::clone(who)),
                 };
-                encode::join(kind.variant.encoding(), &delivery.channel, &join, out)
+                encode::join(kind.variant.encoding, &delivery.channel, &join, out)
             }),
             Event::Leave(who) => self.joined(&delivery.channel, |kind, out| {
                 let leave = Leave {
                     info: Some(ClientInfo::clone(who)),
                 };
-                encode::leave(kind.variant.encoding(), &delivery.channel, &leave, out)
+                encode::leave(kind.variant.encoding, &delivery.channel, &leave, out)
             }),
         }
     }
@@ -118,6 +118,7 @@ impl Turn<'_> {
             conns,
             dirty,
             encoded,
+            deflater,
             ..
         } = &mut *self.state;
         let mut unfit = Vec::new();
@@ -128,7 +129,10 @@ impl Turn<'_> {
         for members in members.iter().filter(|members| wants(members.kind)) {
             encoded.clear();
             let frame = match encode(members.kind, encoded) {
-                Ok(()) => Some(Frame::new(members.kind.variant.frame(encoded))),
+                Ok(()) => {
+                    let variant = members.kind.variant;
+                    Some(Frame::new(variant.frame(encoded, deflater.as_mut())))
+                }
                 Err(_) => None,
             };
             for &index in &members.connections {

@@ -42,8 +42,11 @@ impl Turn<'_> {
         }
         let mut encoded = std::mem::take(&mut self.state.encoded);
         encoded.clear();
-        match encode::reply(variant.encoding(), reply, &mut encoded) {
-            Ok(()) => self.push_frame(key, variant.frame(&encoded)),
+        match encode::reply(variant.encoding, reply, &mut encoded) {
+            Ok(()) => {
+                let frame = variant.frame(&encoded, self.state.deflater.as_mut());
+                self.push_frame(key, frame);
+            }
             Err(error) => {
                 tracing::debug!(%error, "a reply does not fit the connection's encoding");
                 self.close(key, &DisconnectCode::InappropriateProtocol.into());
@@ -88,10 +91,10 @@ impl Turn<'_> {
         }
     }
 
-    /// Closes a connection that broke the WebSocket protocol: a code and no reason.
-    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16) {
+    /// Closes a connection that broke the WebSocket protocol.
+    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &str) {
         if self.begin_closing(key, u32::from(code)) {
-            self.push_frame(key, websocket::close_frame(code, ""));
+            self.push_frame(key, websocket::close_frame(code, reason));
         }
     }
 
@@ -303,7 +306,7 @@ fn write(conn: &mut Conn, counters: &Counters) -> Written {
 /// The shared ping of a variant.
 pub(super) fn ping_of(state: &State, variant: Variant) -> Rc<Frame> {
     let [json, protobuf] = &state.pings;
-    match variant.encoding() {
+    match variant.encoding {
         Encoding::Json => Rc::clone(json),
         Encoding::Protobuf => Rc::clone(protobuf),
     }

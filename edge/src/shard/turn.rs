@@ -57,7 +57,7 @@ impl<'a> Turn<'a> {
         let Some(conn) = self.state.get(key) else {
             return Next::End;
         };
-        let mut commands = decode::commands(conn.variant.encoding(), message);
+        let mut commands = decode::commands(conn.variant.encoding, message);
         while let Some(command) = commands.next() {
             self.shard.handle.counters.commands.add(1);
             let step = match command {

@@ -10,6 +10,7 @@
 
 mod api;
 mod commands;
+mod compression;
 mod connections;
 mod fanout;
 mod frames;
