@@ -19,12 +19,13 @@ use crate::api::Api;
 use crate::broker::{Broker, Channels, Inbox, Memory, NatsCore, NatsOptions, SHARDS_MAX};
 use crate::config::{Settings, reload};
 use crate::control::Control;
-use crate::front::{self, Routers, WebSocketFront};
+use crate::front::{self, Connections, Routers, WebSocketFront};
 use crate::internal::{Identity, Internal};
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::shard::inbox::{Event, Listener};
 use crate::shard::{Handle, Shard};
+use crate::transport::origin::AllowedOrigins;
 
 mod answers;
 
@@ -326,12 +327,15 @@ fn routers(
     internal: Internal,
 ) -> anyhow::Result<Routers> {
     let boot = &services.settings.boot;
-    let mut external = axum::Router::new();
-    let mut inner = internal.router();
+    let origins = Arc::new(AllowedOrigins::new(&boot.client.allowed_origins)?);
+    let mut endpoints = axum::Router::new();
     if !boot.websocket.disabled {
-        external =
-            external.merge(WebSocketFront::new(services.clone(), Arc::clone(shards))?.router());
+        endpoints =
+            endpoints.merge(WebSocketFront::new(services.clone(), Arc::clone(&origins)).router());
     }
+    let connections = Connections::new(services.clone(), origins, Arc::clone(shards));
+    let mut external = connections.router(endpoints);
+    let mut inner = internal.router();
     if boot.tidewire.demo.enabled {
         external = external.merge(front::demo(services.clone()));
     }

@@ -56,8 +56,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "api", "broker", "config", "control", "front", "internal", "metrics", "services",
+            "api",
+            "broker",
+            "config",
+            "control",
+            "front",
+            "internal",
+            "metrics",
+            "services",
             "shard",
+            "transport",
         ],
     ),
 ];

@@ -17,9 +17,9 @@ use tidewire_protocol::Encoding;
 use tokio::net::TcpStream;
 
 use crate::services::Services;
+use crate::shard;
 use crate::shard::stream::Stream;
-use crate::shard::{self, Handle};
-use crate::transport::origin::{AllowedOrigins, InvalidPattern};
+use crate::transport::origin::AllowedOrigins;
 use crate::transport::websocket::deflate;
 use crate::transport::websocket::handshake::{self, Upgrade};
 use crate::transport::{Framing, Variant};
@@ -29,23 +29,13 @@ use crate::transport::{Framing, Variant};
 pub struct WebSocketFront {
     services: Services,
     origins: Arc<AllowedOrigins>,
-    shards: Arc<[Arc<Handle>]>,
 }
 
 impl WebSocketFront {
-    /// The endpoint of a node.
-    ///
-    /// # Errors
-    /// A pattern of `client.allowed_origins` is not a glob.
-    pub fn new(services: Services, shards: Arc<[Arc<Handle>]>) -> Result<Self, InvalidPattern> {
-        let origins = Arc::new(AllowedOrigins::new(
-            &services.settings.boot.client.allowed_origins,
-        )?);
-        Ok(Self {
-            services,
-            origins,
-            shards,
-        })
+    /// The endpoint of a node; `origins` are `client.allowed_origins`.
+    #[must_use]
+    pub fn new(services: Services, origins: Arc<AllowedOrigins>) -> Self {
+        Self { services, origins }
     }
 
     /// The route.
@@ -53,23 +43,9 @@ impl WebSocketFront {
         let path = self.services.settings.boot.websocket.handler_prefix.clone();
         Router::new().route(&path, any(upgrade)).with_state(self)
     }
-
-    fn is_full(&self) -> bool {
-        let limit = u64::from(self.services.settings.boot.client.connection_limit);
-        limit > 0
-            && self
-                .shards
-                .iter()
-                .map(|shard| shard.counters.clients.value())
-                .sum::<u64>()
-                >= limit
-    }
 }
 
 async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> Response {
-    if front.is_full() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     let accepted = handshake::upgrade(request.method(), request.headers(), request.uri().query());
     let upgrade = match accepted {
         Ok(upgrade) => upgrade,

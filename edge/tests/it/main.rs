@@ -12,6 +12,7 @@ mod api;
 mod commands;
 mod compression;
 mod connections;
+mod endpoints;
 mod fanout;
 mod frames;
 mod handshake;
