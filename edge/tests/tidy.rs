@@ -44,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["broker", "config", "control", "services"]),
-    ("metrics", &["control", "services", "shard"]),
+    ("metrics", &["broker", "control", "services", "shard"]),
     (
         "internal",
         &["broker", "config", "metrics", "services", "shard"],
