@@ -33,6 +33,7 @@ check: ## formatting, lints, documentation, unit tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	charts/helm.sh lint --quiet charts/tidewire
 	@e2e/cluster/build.sh nats-server
 	cargo test --workspace --exclude tidewire-e2e
 
