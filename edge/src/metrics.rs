@@ -179,6 +179,17 @@ impl NodeCollector {
         if let Broker::Nats(nats) = &*self.services.broker {
             families.extend(nats_counters(nats.stats())?);
         }
+        let failures = IntCounter::new(
+            "tidewire_config_reload_failures_total",
+            "Reloads that were refused; the running configuration stayed.",
+        )?;
+        failures.inc_by(
+            self.services
+                .settings
+                .reload_failures
+                .load(Ordering::Relaxed),
+        );
+        families.extend(failures.collect());
         families.extend(build()?);
         families.extend(self.accepted()?);
         families.extend(self.by_code(

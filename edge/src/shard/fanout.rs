@@ -82,9 +82,7 @@ impl Turn<'_> {
             moved.extend(channel.catch_up());
             self.state.moved(id, moved);
         }
-        for key in unfit {
-            self.close(key, &DisconnectCode::InappropriateProtocol.into());
-        }
+        self.close_unfit(unfit);
         if step == Step::Gap {
             self.insufficient(id, name);
         }
@@ -98,9 +96,8 @@ impl Turn<'_> {
         let Some(id) = self.state.hub.id(name) else {
             return;
         };
-        for key in self.push_to_members((id, name), |_| true, |kind| kind.joins, encode) {
-            self.close(key, &DisconnectCode::InappropriateProtocol.into());
-        }
+        let unfit = self.push_to_members((id, name), |_| true, |kind| kind.joins, encode);
+        self.close_unfit(unfit);
     }
 
     /// Pushes one frame per kind that is wanted, to the filtered only if they pass; the connections whose
@@ -152,7 +149,7 @@ impl Turn<'_> {
                 match &frame {
                     None => unfit.push(key),
                     Some(frame) if queue(conn, index, Rc::clone(frame), dirty) > limit => {
-                        self.overflowed.push(key);
+                        self.closes.push((key, DisconnectCode::Slow));
                     }
                     Some(_) => deliveries += 1,
                 }
@@ -160,6 +157,11 @@ impl Turn<'_> {
         }
         self.shard.handle.counters.deliveries.add(deliveries);
         unfit
+    }
+
+    fn close_unfit(&mut self, unfit: Vec<ConnKey>) {
+        let code = DisconnectCode::InappropriateProtocol;
+        self.closes.extend(unfit.into_iter().map(|key| (key, code)));
     }
 
     /// Something is missing in the channel: whoever relies on its position must recover.
@@ -185,7 +187,7 @@ impl Turn<'_> {
                 .map(|grant| grant.server_side)
             {
                 None => {}
-                Some(true) => self.close(key, &DisconnectCode::InsufficientState.into()),
+                Some(true) => self.closes.push((key, DisconnectCode::InsufficientState)),
                 Some(false) => self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState),
             }
         }

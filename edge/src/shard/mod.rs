@@ -30,10 +30,11 @@ mod users;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
-use tidewire_protocol::Encoding;
+use tidewire_protocol::{DisconnectReason, Encoding};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +81,8 @@ pub struct Handle {
     pub inbox: Inbox,
     /// Its figures.
     pub counters: Counters,
+    /// Sockets that were handed to it and that it has not taken yet.
+    pub handed: AtomicU64,
 }
 
 /// A shard, seen from its own thread.
@@ -104,6 +107,8 @@ struct State {
     /// Connections by user.
     users: Users,
     read: Vec<u8>,
+    /// The node shuts down: who still comes is closed with this.
+    closing: Option<DisconnectReason>,
     /// Absent unless compression is on.
     deflater: Option<Deflater>,
     inflater: Option<Inflater>,
@@ -145,6 +150,7 @@ impl Shard {
             dirty: Vec::new(),
             users: Users::default(),
             read: vec![0; READ_BYTES],
+            closing: None,
             deflater,
             inflater,
             encoded: Vec::new(),
@@ -208,6 +214,10 @@ impl Shard {
             self.handle.counters.accept(variant.encoding);
             key
         };
+        let closing = self.state.borrow().closing.clone();
+        if let Some(reason) = closing {
+            self.turn(|turn| turn.close(key, &reason));
+        }
         tokio::task::spawn_local(driver::drive(Rc::clone(self), stream, key));
     }
 
@@ -272,13 +282,19 @@ impl Shard {
         for event in batch.drain(..) {
             match event {
                 Event::Delivery(delivery) => turn.deliver(&delivery),
-                Event::Socket(..) => sockets.push(event),
+                Event::Socket(..) => {
+                    turn.shard.handle.handed.fetch_sub(1, Ordering::Relaxed);
+                    sockets.push(event);
+                }
                 Event::Ask(ask, reply) => {
                     if reply.send(turn.told(&ask)).is_err() {
                         tracing::debug!("whoever asked a shard has gone");
                     }
                 }
-                Event::CloseAll(reason) => turn.close_all(&reason),
+                Event::CloseAll(reason) => {
+                    turn.close_all(&reason);
+                    turn.state.closing = Some(reason);
+                }
             }
         }
         turn.finish(began);
