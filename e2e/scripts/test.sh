@@ -52,5 +52,6 @@ phase "NATS" "$HERE/build.sh" nats-server
 if [ -z "${KUBECONFIG:-}" ]; then
   phase "Kubernetes" "$HERE/build.sh"
   phase "product images" "$SCRIPTS/images.sh"
+  [ "${1:-all}" != all ] || phase "make cluster and its printed commands" "$SCRIPTS/walk.sh"
 fi
 phase "tests" run_tests "${selection[@]}"
