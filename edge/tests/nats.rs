@@ -8,7 +8,7 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -102,15 +102,40 @@ impl Node {
     }
 
     async fn next_publication(&self) -> Publication {
+        match self.next_event().await {
+            Event::Publication(published) => published.publication.clone(),
+            other @ (Event::Join(_) | Event::Leave(_)) => panic!("not a publication: {other:?}"),
+        }
+    }
+
+    /// The next event must be a join; who joined.
+    async fn next_join(&self) -> String {
+        match self.next_event().await {
+            Event::Join(who) => who.client.clone(),
+            other @ (Event::Publication(_) | Event::Leave(_)) => panic!("not a join: {other:?}"),
+        }
+    }
+
+    async fn next_event(&self) -> Event {
         loop {
             if let Some(delivery) = self.inbox.queue.lock().unwrap().pop_front() {
-                let Event::Publication(published) = &delivery.event else {
-                    panic!("not a publication: {delivery:?}");
-                };
-                return published.publication.clone();
+                return delivery.event.clone();
             }
             timeout(SOON, self.inbox.pushed.notified()).await.unwrap();
         }
+    }
+
+    fn join(&self, channel: &str, client: &str) {
+        let who = ClientInfo {
+            client: client.to_owned(),
+            ..ClientInfo::default()
+        };
+        self.core()
+            .publish_event(channel, &Event::Join(Arc::new(who)));
+    }
+
+    fn events_dropped(&self) -> u64 {
+        self.core().stats().events_dropped.load(Ordering::Relaxed)
     }
 
     async fn connected(&self, connected: bool) {
@@ -361,6 +386,57 @@ async fn what_was_published_before_shutdown_is_sent() {
 }
 
 #[tokio::test]
+async fn joins_keep_their_order_and_those_beyond_the_queue_are_dropped_and_counted() {
+    let server = NatsServer::start();
+    let a = Node::start(&server.url(), "a").await;
+    let b = Node::start(&server.url(), "b").await;
+    b.attach("x").await.unwrap();
+    a.connected(true).await;
+    // This runtime has one thread, so nothing is sent before the next await.
+    for number in 0..3000 {
+        a.join("x", &number.to_string());
+    }
+    assert_eq!(a.events_dropped(), 3000 - 1024);
+    for number in 0..1024 {
+        assert_eq!(b.next_join().await, number.to_string());
+    }
+    a.join("x", "last");
+    assert_eq!(b.next_join().await, "last", "there is room again");
+    assert_eq!(a.events_dropped(), 3000 - 1024);
+}
+
+#[tokio::test]
+async fn joins_that_wait_at_shutdown_are_sent() {
+    let server = NatsServer::start();
+    let a = Node::start(&server.url(), "a").await;
+    let b = Node::start(&server.url(), "b").await;
+    b.attach("x").await.unwrap();
+    a.connected(true).await;
+    for number in 0..1000 {
+        a.join("x", &number.to_string());
+    }
+    a.core().shutdown().await;
+    for number in 0..1000 {
+        assert_eq!(b.next_join().await, number.to_string());
+    }
+    assert_eq!(a.events_dropped(), 0);
+}
+
+#[tokio::test]
+async fn joins_without_a_connection_are_dropped_and_counted() {
+    let node = Node::start(&url(free_port()), "a").await;
+    for _ in 0..10 {
+        node.join("x", "lost");
+    }
+    let counted = async {
+        while node.events_dropped() != 10 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(SOON, counted).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_a_full_shard_makes_the_node_drop_is_counted() {
     let server = NatsServer::start();
     let a = Node::start(&server.url(), "a").await;
@@ -398,16 +474,23 @@ enum Scripted {
     Channels(u32),
     Fails,
     Silent,
+    /// Presence, after a while.
+    Slow,
 }
 
 struct Script {
     id: String,
     scripted: Scripted,
+    /// How often it was asked for presence.
+    asked: Arc<AtomicU64>,
 }
 
 impl Answerer for Script {
     fn answer(&self, question: Question) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
+            if matches!(question, Question::Presence { .. }) {
+                self.asked.fetch_add(1, Ordering::SeqCst);
+            }
             match (&self.scripted, question) {
                 (Scripted::Channels(_), Question::Info {}) => Answer::Info(NodeInfo {
                     uid: self.id.clone(),
@@ -429,12 +512,26 @@ impl Answerer for Script {
                 (Scripted::Channels(_), Question::Act(_)) => Answer::Done,
                 (Scripted::Fails, _) => Answer::Failed("scripted".to_owned()),
                 (Scripted::Silent, _) => std::future::pending().await,
+                (Scripted::Slow, _) => {
+                    sleep(Duration::from_millis(200)).await;
+                    Answer::Presence(BTreeMap::new())
+                }
             }
         })
     }
 }
 
 async fn control(server: &NatsServer, id: &str, scripted: Scripted) -> (Node, Control) {
+    let (node, control, _) = counting(server, id, scripted).await;
+    (node, control)
+}
+
+/// A node, its control, and how often it was asked for presence.
+async fn counting(
+    server: &NatsServer,
+    id: &str,
+    scripted: Scripted,
+) -> (Node, Control, Arc<AtomicU64>) {
     let node = Node::start(&server.url(), id).await;
     let identity = NodeIdentity {
         id: id.to_owned(),
@@ -444,9 +541,11 @@ async fn control(server: &NatsServer, id: &str, scripted: Scripted) -> (Node, Co
     let script = Script {
         id: id.to_owned(),
         scripted,
+        asked: Arc::default(),
     };
+    let asked = Arc::clone(&script.asked);
     let control = Control::nats(node.core().link(), identity, Arc::new(script));
-    (node, control)
+    (node, control, asked)
 }
 
 async fn knows(control: &Control, nodes: usize) {
@@ -560,4 +659,66 @@ async fn without_a_connection_there_is_no_partial_answer() {
         control_a.info().await,
         Err(ControlError::Disconnected)
     ));
+}
+
+#[tokio::test]
+async fn who_asks_for_a_channels_presence_at_the_same_time_shares_the_question() {
+    let server = NatsServer::start();
+    let (_a, control_a, asked_a) = counting(&server, "a", Scripted::Slow).await;
+    let (_b, _control_b, asked_b) = counting(&server, "b", Scripted::Slow).await;
+    knows(&control_a, 2).await;
+    let asking = (0..500).map(|_| control_a.presence("x"));
+    for answer in futures::future::join_all(asking).await {
+        assert_eq!(answer.unwrap(), BTreeMap::new());
+    }
+    for asked in [asked_a, asked_b] {
+        let times = asked.load(Ordering::SeqCst);
+        assert!((1..=2).contains(&times), "asked {times} times");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_asks_too_much_at_once_fails_the_surplus_at_once() {
+    let server = NatsServer::start();
+    let (_a, control, asked) = counting(&server, "a", Scripted::Slow).await;
+    let (_b, _control_b) = self::control(&server, "b", Scripted::Slow).await;
+    knows(&control, 2).await;
+    let channels: Vec<_> = (0..100).map(|number| format!("x{number}")).collect();
+    let asking = channels.iter().map(|channel| control.presence(channel));
+    let answers = futures::future::join_all(asking).await;
+    let busy = answers
+        .iter()
+        .filter(|answer| matches!(answer, Err(ControlError::Busy)));
+    assert_eq!(busy.count(), 100 - 64);
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 64);
+    assert_eq!(asked.load(Ordering::SeqCst), 64);
+    assert!(control.presence("x").await.is_ok(), "it may ask again");
+}
+
+#[tokio::test]
+async fn a_node_that_is_asked_too_much_at_once_says_so() {
+    let server = NatsServer::start();
+    let (_a, control_a) = control(&server, "a", Scripted::Slow).await;
+    let (_b, control_b) = control(&server, "b", Scripted::Slow).await;
+    let (_c, _control_c) = control(&server, "c", Scripted::Silent).await;
+    knows(&control_a, 3).await;
+    knows(&control_b, 3).await;
+    let channels: Vec<_> = (0..64).map(|number| format!("x{number}")).collect();
+    // They fill the silent node, which answers none of them.
+    let filling = futures::future::join_all(channels.iter().map(|it| control_a.presence(it)));
+    let surplus = async {
+        sleep(Duration::from_millis(500)).await;
+        let asked = Instant::now();
+        let answer = control_b.presence("x").await;
+        (answer, asked.elapsed())
+    };
+    let (answer, time) = tokio::select! {
+        answers = filling => panic!("the silent node answers: {answers:?}"),
+        surplus = surplus => surplus,
+    };
+    assert!(
+        matches!(&answer, Err(ControlError::Failed { node, reason }) if node == "c" && reason == "busy"),
+        "{answer:?}"
+    );
+    assert!(time < Duration::from_secs(2), "{time:?}");
 }

@@ -26,7 +26,7 @@ use crate::{
 pub struct Fetched {
     /// For each Secret that the spec refers to: its non-empty keys. A missing Secret has no entry.
     pub referenced: BTreeMap<String, BTreeSet<String>>,
-    /// Secrets that the operator generated earlier, by name.
+    /// Secrets with the names that the operator generates, by name. Somebody else's may be among them.
     pub generated: BTreeMap<String, Secret>,
     /// The nodes' Deployment, if it is ours.
     pub deployment: Option<Deployment>,
@@ -59,10 +59,13 @@ impl Fetched {
             .collect()
     }
 
-    /// The bearer token with which nodes are asked for their state.
+    /// The bearer token with which nodes are asked for their state; from our own Secret only.
     #[must_use]
     pub fn node_status_token(&self, identity: &Identity) -> Option<String> {
         let secret = self.generated.get(&identity.node_status_secret())?;
+        if !identity.owns(&secret.metadata) {
+            return None;
+        }
         let ByteString(token) = secret.data.as_ref()?.get("token")?;
         String::from_utf8(token.clone()).ok()
     }

@@ -10,6 +10,7 @@ pub mod reconcile;
 pub mod apply;
 pub mod fetch;
 pub mod nodes;
+pub mod reminder;
 pub mod resources;
 pub mod rollout;
 pub mod status;

@@ -28,6 +28,7 @@ use crate::{
     error::Error,
     fetch::{Fetched, fetch},
     nodes::Node,
+    reminder::reminder,
     resources::{
         NewKeys, Resources, build, claim_growth,
         names::{Identity, LIVE_ANNOTATION},
@@ -67,7 +68,9 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
     };
     let token = fetched.node_status_token(&identity);
     let nodes = ctx.nodes.survey(&fetched.pods, token.as_deref()).await;
+    let now = Timestamp::now();
     let observation = Observation {
+        now: now.as_second(),
         verdict: match &decided {
             Ok((cluster, plan)) => Verdict::Planned { cluster, plan },
             Err(invalid) => Verdict::Refused(invalid),
@@ -83,9 +86,9 @@ pub async fn reconcile(cluster: Arc<RealtimeCluster>, ctx: Arc<Context>) -> Resu
     if let (Ok((valid, plan)), false) = (&decided, cluster.spec.operation.paused)
         && plan.live_held.is_none()
     {
-        tell_nodes(&ctx, &identity, valid, &nodes).await?;
+        tell_nodes(&ctx, &identity, valid, &nodes, now.as_second()).await?;
     }
-    let new = observation.status(&cluster, &identity, Timestamp::now());
+    let new = observation.status(&cluster, &identity, now);
     announce(&ctx, &cluster, decided.as_ref().map(|(_, plan)| plan), &new).await;
     status::write(&ctx.client, &identity, &cluster, &new).await?;
     let findings = observation.findings();
@@ -146,20 +149,19 @@ async fn apply(
 }
 
 /// The kubelet brings a changed ConfigMap after up to a minute; a changed pod makes it look at once. It may still see
-/// the old content then, so nodes are told again until they show the new hash.
+/// the old content then, so nodes are told again until they show the new hash, ever less often.
 async fn tell_nodes(
     ctx: &Context,
     identity: &Identity,
     valid: &ValidatedCluster,
     nodes: &[Node],
+    now: i64,
 ) -> Result<(), Error> {
-    let now = Timestamp::now().as_second();
     let pods: Api<Pod> = Api::namespaced(ctx.client.clone(), &identity.namespace);
-    for node in nodes
+    for (node, value) in nodes
         .iter()
-        .filter(|node| is_behind(node, &valid.config.live_hash, now))
+        .filter_map(|node| Some((node, reminder(node, &valid.config.live_hash, now)?)))
     {
-        let value = format!("{}.{now}", valid.config.live_hash);
         let patch = json!({"metadata": {"annotations": {LIVE_ANNOTATION: value}}});
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -181,25 +183,6 @@ async fn tell_nodes(
         }
     }
     Ok(())
-}
-
-/// Seconds between two reminders of the same node.
-const REMIND_SECONDS: i64 = 2;
-
-/// Whether a node runs other live options and was not told of them just now.
-fn is_behind(node: &Node, live_hash: &str, now: i64) -> bool {
-    let behind = node
-        .report
-        .as_ref()
-        .is_ok_and(|report| report.live_hash != live_hash && !report.draining);
-    let told = node.told.as_deref().and_then(|told| told.rsplit_once('.'));
-    let recently = told.is_some_and(|(hash, at)| {
-        hash == live_hash
-            && at
-                .parse::<i64>()
-                .is_ok_and(|at| now.saturating_sub(at) < REMIND_SECONDS)
-    });
-    behind && !recently
 }
 
 /// Publishes in words what changed: a refused spec, a rollback, what is missing or lost, and becoming ready.
@@ -280,7 +263,8 @@ fn says_otherwise(
 }
 
 /// When to look again if no watch reports anything: soon while nodes are expected to say something else, since only
-/// asking tells; late when nothing is expected, in case a change was missed.
+/// asking tells; late when nothing is expected, in case a change was missed, or no longer, when only nodes are awaited
+/// that a minute of reminders did not move.
 fn next_look(observation: &Observation<'_>, findings: &[Finding]) -> Duration {
     let bad = |kind| {
         findings
@@ -289,9 +273,13 @@ fn next_look(observation: &Observation<'_>, findings: &[Finding]) -> Duration {
     };
     let seconds = match &observation.verdict {
         Verdict::Planned { cluster, plan } if plan.rollback.is_none() && !observation.paused => {
-            if observation.pending(cluster) == Pending::Live {
+            let reloading = observation.pending(cluster) == Pending::Live;
+            let overdue = reloading && observation.is_overdue(cluster);
+            if reloading && !overdue {
                 1.0
-            } else if bad(ConditionType::BrokerReady) || bad(ConditionType::ConfigApplied) {
+            } else if bad(ConditionType::BrokerReady)
+                || bad(ConditionType::ConfigApplied) && !overdue
+            {
                 2.0
             } else if !observation.settled() {
                 5.0

@@ -23,6 +23,7 @@ use crate::{
     context::STATUS_MANAGER,
     error::Error,
     nodes::{Node, NodeReport, versions},
+    reminder,
     resources::names::{CLIENT_PORT, INTERNAL_PORT, Identity},
     rollout::{Plan, ready_servers},
     validate::{Broker, Invalid, ValidatedCluster},
@@ -45,6 +46,8 @@ pub enum Verdict<'a> {
 
 /// Everything that the status is made of.
 pub struct Observation<'a> {
+    /// When it was observed, in seconds since 1970.
+    pub now: i64,
     /// What the spec came to.
     pub verdict: Verdict<'a>,
     /// Nodes wanted.
@@ -91,6 +94,28 @@ impl Observation<'_> {
             .filter_map(|node| Some(format!("{}: {}", node.pod, node.report.as_ref().err()?)))
             .collect();
         (!silent.is_empty()).then(|| silent.join("; "))
+    }
+
+    /// Nodes that do not show the wanted live options a minute after they were told of them, in the order of names.
+    fn overdue(&self, cluster: &ValidatedCluster) -> Vec<&str> {
+        let wanted = &cluster.config.live_hash;
+        self.nodes
+            .iter()
+            .filter(|node| reminder::is_overdue(node, wanted, self.now))
+            .map(|node| node.pod.as_str())
+            .collect()
+    }
+
+    /// Whether every node without the wanted live options has had a minute for them.
+    #[must_use]
+    pub fn is_overdue(&self, cluster: &ValidatedCluster) -> bool {
+        let wanted = &cluster.config.live_hash;
+        let behind = self
+            .nodes
+            .iter()
+            .filter(|node| reminder::is_behind(node, wanted));
+        let overdue = self.overdue(cluster).len();
+        overdue > 0 && overdue == behind.count()
     }
 
     fn applied_nodes(&self, cluster: &ValidatedCluster) -> i32 {

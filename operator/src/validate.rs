@@ -2,11 +2,14 @@
 //!
 //! The configuration is parsed and checked by the edge's own code, so what the edge would refuse never reaches a pod.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tidewire_config::Config;
 
 use crate::{
     api::{
@@ -83,6 +86,8 @@ pub struct ValidatedCluster {
     pub broker: Broker,
     /// Where each key is mounted from.
     pub keys: Vec<MountedKey>,
+    /// Names of the Secrets that the operator generates for this cluster; others are the user's.
+    pub generated: BTreeSet<String>,
     /// How changes roll.
     pub rollout: RolloutSpec,
     /// Compute resources of a node.
@@ -169,9 +174,7 @@ pub struct MountedKey {
     pub key: String,
 }
 
-/// Seconds that closing connections may take after the endpoint is withdrawn.
-const CLOSE_SECONDS: i64 = 30;
-/// Seconds left for the process to end by itself.
+/// Seconds left for the process to end by itself after its own limits.
 const EXIT_SECONDS: i64 = 10;
 
 /// Checks a spec and fills in every default.
@@ -200,14 +203,6 @@ pub fn validate(
     let (Some(loaded), true) = (loaded, problems.is_empty()) else {
         return Err(Invalid(problems));
     };
-    let propagation = loaded
-        .config
-        .tidewire
-        .drain
-        .endpoint_propagation
-        .get()
-        .as_millis()
-        .div_ceil(1000);
     let (boot, live) = tidewire_config::split(&loaded.file_layer);
     Ok(ValidatedCluster {
         identity: identity.clone(),
@@ -232,6 +227,7 @@ pub fn validate(
         },
         broker,
         keys: mounted_keys(identity, &spec.auth),
+        generated: generated_secrets(identity, &spec.auth),
         rollout: spec.rollout.clone(),
         resources: with_default_requests(&spec.pod.resources, "100m", "64Mi"),
         disruption: match spec.disruption.is_unset() {
@@ -241,13 +237,22 @@ pub fn validate(
             },
             false => spec.disruption.clone(),
         },
-        grace_seconds: i64::try_from(propagation).unwrap_or(i64::MAX / 2)
-            + CLOSE_SECONDS
-            + EXIT_SECONDS,
+        grace_seconds: grace_seconds(&loaded.config),
         spec_hash: spec_hash(cluster),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         without_effect: loaded.without_effect,
     })
+}
+
+/// A node waits until its endpoint is withdrawn everywhere, and only then starts to close connections, for which
+/// `shutdown.timeout` counts.
+fn grace_seconds(config: &Config) -> i64 {
+    let drain = config.tidewire.drain.endpoint_propagation.get();
+    let limits = drain.saturating_add(config.shutdown.timeout.get());
+    let seconds = limits.as_millis().div_ceil(1000);
+    i64::try_from(seconds)
+        .unwrap_or(i64::MAX / 2)
+        .saturating_add(EXIT_SECONDS)
 }
 
 /// The rules of the definition once more: an object may be older than a rule.
@@ -339,6 +344,21 @@ fn mounted_keys(identity: &Identity, auth: &AuthSpec) -> Vec<MountedKey> {
             "token",
         ),
     ]
+}
+
+/// The administrator's Secret always: a reference replaces its password, not what sessions are signed with.
+fn generated_secrets(identity: &Identity, auth: &AuthSpec) -> BTreeSet<String> {
+    let unless_referenced =
+        |spec: &KeySpec, name: String| spec.secret_ref.is_none().then_some(name);
+    [
+        unless_referenced(&auth.token.hmac, identity.token_secret()),
+        unless_referenced(&auth.api_key, identity.api_key_secret()),
+        Some(identity.admin_secret()),
+        Some(identity.node_status_secret()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Requests that are neither requested nor limited get a default: the scheduler and an HPA need them.

@@ -50,6 +50,9 @@ pub enum NodeCommand {
         expired: bool,
         /// Seconds since the Unix epoch; 0 = never, the past = close them as expired.
         expire_at: i64,
+        /// `conn_info` from now on, where the connections live on and expire; empty keeps what they have.
+        #[serde(default)]
+        info: Vec<u8>,
     },
 }
 

@@ -5,7 +5,9 @@
 
 mod command;
 mod nats;
+mod parts;
 mod pattern;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,7 +108,7 @@ pub trait Answerer: Send + Sync {
 }
 
 /// Why there is no result. Each of them is the server API's internal error.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ControlError {
     /// The pattern is malformed.
     #[error("the pattern is not valid")]
@@ -114,6 +116,9 @@ pub enum ControlError {
     /// This node cannot reach the others now.
     #[error("the nodes cannot be reached")]
     Disconnected,
+    /// This node asks as much as it may already.
+    #[error("too many questions are under way")]
+    Busy,
     /// A node failed.
     #[error("node {node} failed: {reason}")]
     Failed {
@@ -150,6 +155,9 @@ impl Control {
     }
 
     /// Asks every node and waits for all of them, at most 10 s.
+    ///
+    /// Over NATS a node asks at most 64 questions at the same time and fails more at once. For the presence of one
+    /// channel it asks one at a time, and one for all who ask meanwhile.
     ///
     /// # Errors
     /// See [`ControlError`]; there are no partial results.

@@ -6,6 +6,9 @@
 //! a reconnect). A node that was not heard of for 7 s is dropped; a leaving one says so. A question goes to all;
 //! answers are awaited from the nodes known at that moment, except those that are dropped meanwhile. An answer
 //! may be larger than a NATS message, so it travels in numbered parts.
+//!
+//! Clients can start questions (presence), so both sides are bounded: a node fails what it cannot ask or answer now,
+//! and who asks for the presence of a channel shares one question with the others who wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +16,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
+use super::parts::{Assembly, Part, PartHead, join_part, split_part};
+use super::turns::Turns;
 use super::{
     Answer, Answerer, ControlError, NodeIdentity, NodeReply, Question, answer_in_time, reply,
 };
@@ -35,14 +40,14 @@ const SILENCE_MAX: Duration = Duration::from_secs(7);
 /// How often an asker looks whether a node that it waits for was dropped.
 const ROLL_CHECK: Duration = Duration::from_millis(500);
 
-/// Questions that a node answers at the same time; more are left to time out.
+/// Questions that a node asks at the same time; more fail.
+const QUESTIONS_MAX: usize = 64;
+
+/// Questions that a node answers at the same time; more fail.
 const ANSWERS_MAX: usize = 64;
 
 /// Bytes of an answer in one message, at most; less if the server takes less.
 const PART_BYTES_MAX: usize = 256 * 1024;
-
-/// Bytes of one node's answer, at most.
-const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Parts that may wait for the asker; the sender of more is treated as failed.
 const PARTS_WAITING_MAX: usize = 4096;
@@ -66,17 +71,6 @@ struct Asked {
     question: Question,
 }
 
-/// Precedes the bytes of each part, as one line of JSON.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct PartHead {
-    node: String,
-    number: u64,
-    part: usize,
-    parts: usize,
-}
-
-type Part = (PartHead, Bytes);
-
 /// The nodes of one NATS prefix.
 #[derive(Debug)]
 pub struct NatsControl {
@@ -90,7 +84,9 @@ struct Shared {
     others: Mutex<HashMap<String, Instant>>,
     open: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
     next_number: AtomicU64,
+    asking: Semaphore,
     answering: Arc<Semaphore>,
+    presence: Turns<Result<Arc<Vec<NodeReply>>, ControlError>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -115,7 +111,9 @@ impl NatsControl {
             others: Mutex::default(),
             open: Mutex::default(),
             next_number: AtomicU64::new(1),
+            asking: Semaphore::new(QUESTIONS_MAX),
             answering: Arc::new(Semaphore::new(ANSWERS_MAX)),
+            presence: Turns::default(),
         });
         tokio::spawn(closed.run_until_cancelled_owned(run(Arc::clone(&shared))));
         Self { shared }
@@ -126,15 +124,18 @@ impl NatsControl {
     }
 
     pub(super) async fn ask(&self, question: Question) -> Result<Vec<NodeReply>, ControlError> {
-        let shared = &self.shared;
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let (own, others) = futures::join!(
-            answer_in_time(&*shared.answerer, question.clone()),
-            shared.ask_others(question, deadline)
-        );
-        let mut replies = others?;
-        replies.push(reply(shared.identity.id.clone(), own)?);
-        Ok(replies)
+        let Question::Presence { channel } = &question else {
+            return self.shared.ask(question).await;
+        };
+        let shared = Arc::clone(&self.shared);
+        let asked = question.clone();
+        let ask = async move { shared.ask(asked).await.map(Arc::new) };
+        let shared_reply = self.shared.presence.join(channel, ask);
+        match timeout(ANSWER_TIMEOUT, shared_reply).await {
+            Ok(replies) => replies.map(Arc::unwrap_or_clone),
+            // Its turn did not come in time.
+            Err(_) => Err(ControlError::Busy),
+        }
     }
 
     pub(super) async fn shutdown(&self) {
@@ -145,6 +146,20 @@ impl NatsControl {
 }
 
 impl Shared {
+    async fn ask(&self, question: Question) -> Result<Vec<NodeReply>, ControlError> {
+        let Ok(_permit) = self.asking.try_acquire() else {
+            return Err(ControlError::Busy);
+        };
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let (own, others) = futures::join!(
+            answer_in_time(&*self.answerer, question.clone()),
+            self.ask_others(question, deadline)
+        );
+        let mut replies = others?;
+        replies.push(reply(self.identity.id.clone(), own)?);
+        Ok(replies)
+    }
+
     async fn ask_others(
         &self,
         question: Question,
@@ -261,16 +276,20 @@ impl Shared {
 
     async fn answer(self: Arc<Self>, asked: Asked) {
         let answer = answer_in_time(&*self.answerer, asked.question).await;
-        let Ok(answer) = serde_json::to_vec(&answer) else {
+        self.send_answer(&asked.from, asked.number, &answer).await;
+    }
+
+    async fn send_answer(&self, asker: &str, number: u64, answer: &Answer) {
+        let Ok(answer) = serde_json::to_vec(answer) else {
             return;
         };
         let part_bytes = PART_BYTES_MAX.min(self.link.payload_bytes_max() / 2).max(1);
-        let subject = self.link.subjects().own(&format!("reply.{}", asked.from));
+        let subject = self.link.subjects().own(&format!("reply.{asker}"));
         let parts = answer.len().div_ceil(part_bytes);
         for (part, bytes) in answer.chunks(part_bytes).enumerate() {
             let head = PartHead {
                 node: self.identity.id.clone(),
-                number: asked.number,
+                number,
                 part,
                 parts,
             };
@@ -294,50 +313,6 @@ impl Drop for OpenQuestion<'_> {
     fn drop(&mut self) {
         lock(&self.shared.open).remove(&self.number);
     }
-}
-
-/// One node's answer while its parts come in.
-#[derive(Debug, Default)]
-struct Assembly {
-    bytes: BytesMut,
-    next: usize,
-}
-
-impl Assembly {
-    /// The answer once it is complete.
-    fn add(&mut self, head: &PartHead, bytes: &[u8]) -> Option<Answer> {
-        let broken = |reason: &str| Some(Answer::Failed(reason.to_owned()));
-        if head.part != self.next {
-            return broken("a part of its answer was lost");
-        }
-        if self.bytes.len() + bytes.len() > ANSWER_BYTES_MAX {
-            return broken("its answer is too large");
-        }
-        self.bytes.extend_from_slice(bytes);
-        self.next += 1;
-        if self.next < head.parts {
-            return None;
-        }
-        serde_json::from_slice(&self.bytes)
-            .ok()
-            .or_else(|| broken("its answer is malformed"))
-    }
-}
-
-fn join_part(head: &PartHead, bytes: &[u8]) -> Option<Bytes> {
-    let mut payload = BytesMut::new().writer();
-    serde_json::to_writer(&mut payload, head).ok()?;
-    let mut payload = payload.into_inner();
-    payload.put_u8(b'\n');
-    payload.extend_from_slice(bytes);
-    Some(payload.freeze())
-}
-
-fn split_part(mut payload: Bytes) -> Option<Part> {
-    let end = payload.iter().position(|&byte| byte == b'\n')?;
-    let head = payload.split_to(end);
-    let bytes = payload.split_off(1);
-    Some((serde_json::from_slice(&head).ok()?, bytes))
 }
 
 /// The maps stay consistent between statements.
@@ -376,15 +351,15 @@ async fn run(shared: Arc<Shared>) {
             biased;
             Some(message) = subscriptions.nodes.next() => shared.heard(&message.payload).await,
             Some(message) = subscriptions.replies.next() => shared.replied(message.payload),
-            Some(message) = subscriptions.questions.next() => answer(&shared, &message),
+            Some(message) = subscriptions.questions.next() => answer(&shared, &message).await,
             Ok(()) = connects.changed() => shared.say(&Notice::RollCall(shared.identity.clone())).await,
             _ = heartbeat.tick() => shared.say(&Notice::Alive(shared.identity.clone())).await,
         }
     }
 }
 
-/// Answers another node's question in a task of its own.
-fn answer(shared: &Arc<Shared>, message: &Message) {
+/// Answers another node's question in a task of its own, or says at once that it cannot.
+async fn answer(shared: &Arc<Shared>, message: &Message) {
     let Ok(asked) = serde_json::from_slice::<Asked>(&message.payload) else {
         tracing::debug!("a question was not understood");
         return;
@@ -393,58 +368,12 @@ fn answer(shared: &Arc<Shared>, message: &Message) {
         return;
     }
     let Ok(permit) = Arc::clone(&shared.answering).try_acquire_owned() else {
-        return;
+        let busy = Answer::Failed("busy".to_owned());
+        return shared.send_answer(&asked.from, asked.number, &busy).await;
     };
     let answering = Arc::clone(shared).answer(asked);
     tokio::spawn(shared.link.closed().run_until_cancelled_owned(async move {
         answering.await;
         drop(permit);
     }));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(part: usize, parts: usize) -> PartHead {
-        PartHead {
-            node: "n".into(),
-            number: 1,
-            part,
-            parts,
-        }
-    }
-
-    #[test]
-    fn parts_come_back_as_they_were_sent() {
-        let payload = join_part(&head(1, 3), b"a\nb").unwrap();
-        assert_eq!(
-            split_part(payload),
-            Some((head(1, 3), Bytes::from_static(b"a\nb")))
-        );
-        assert_eq!(split_part(Bytes::from_static(b"no line")), None);
-        assert_eq!(split_part(Bytes::from_static(b"no json\n")), None);
-        let empty = join_part(&head(0, 1), b"").unwrap();
-        assert_eq!(split_part(empty), Some((head(0, 1), Bytes::new())));
-    }
-
-    #[test]
-    fn an_answer_is_complete_with_its_last_part() {
-        let answer = Answer::Channels([("a".to_owned(), 1)].into());
-        let bytes = serde_json::to_vec(&answer).unwrap();
-        let (first, second) = bytes.split_at(5);
-        let mut assembly = Assembly::default();
-        assert_eq!(assembly.add(&head(0, 2), first), None);
-        assert_eq!(assembly.add(&head(1, 2), second), Some(answer));
-    }
-
-    #[test]
-    fn a_lost_part_is_a_failure() {
-        let mut assembly = Assembly::default();
-        assert_eq!(assembly.add(&head(0, 3), b"{"), None);
-        assert!(matches!(
-            assembly.add(&head(2, 3), b"}"),
-            Some(Answer::Failed(_))
-        ));
-    }
 }

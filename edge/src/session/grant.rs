@@ -202,6 +202,13 @@ impl Plan {
         self
     }
 
+    /// Nothing is recovered, whatever the namespace says.
+    fn unrecovered(mut self) -> Self {
+        self.asked = false;
+        self.recover = None;
+        self
+    }
+
     /// The same subscription, made by the server.
     pub(super) fn server_side(mut self) -> Self {
         self.grant.server_side = true;
@@ -369,7 +376,9 @@ impl ServerPlan {
             expire_at,
         };
         let request = SubscribeRequest::default();
-        let plan = Plan::new(&request, &namespace.options, token, (false, false)).server_side();
+        let plan = Plan::new(&request, &namespace.options, token, (false, false))
+            .unrecovered()
+            .server_side();
         Some(Self {
             channel: channel.to_owned(),
             plan,

@@ -12,6 +12,7 @@ mod state;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidewire_protocol::{ClientInfo, DisconnectReason, Publication, Reply};
 
@@ -116,8 +117,21 @@ pub enum Subscribed {
 pub enum Settle {
     /// The opening subscription is live; its reply is queued.
     Live(Grant),
+    /// A new token for the live subscription was accepted.
+    Refreshed(Refreshed),
+    /// The time of the live subscription is over, and the client is told: it will come with a new token.
+    Expired,
     /// The subscription is over, or never came about.
     Ended,
+}
+
+/// What a new token says about a live subscription.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// The client as others see it in this channel.
+    pub member: Arc<ClientInfo>,
+    /// It ends some time after this, in seconds since the Unix epoch.
+    pub expire_at: Option<u64>,
 }
 
 /// What a session needs from its shard.
@@ -137,10 +151,10 @@ pub trait Ctx {
     fn subscribed(&self, channel: &str) -> Subscribed;
     /// Subscriptions of this client, opening ones included.
     fn subscriptions(&self) -> usize;
-    /// What a live subscription was granted.
-    fn grant(&mut self, channel: &str) -> Option<&mut Grant>;
+    /// What a live subscription was granted, unless that is only publications.
+    fn grant(&self, channel: &str) -> Option<&Grant>;
     /// Registers an opening subscription.
     fn open(&mut self, channel: &str);
-    /// Settles an opening subscription, or ends a live one.
+    /// Settles an opening subscription, or changes or ends a live one.
     fn settle(&mut self, channel: &str, to: Settle);
 }

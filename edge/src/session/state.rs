@@ -164,6 +164,13 @@ impl Session {
         self.client
     }
 
+    /// Changes what an authenticated client is known as.
+    pub fn set_info(&mut self, info: Bytes) {
+        if let Phase::Ready(identity) = &mut self.phase {
+            identity.info = info;
+        }
+    }
+
     /// The client as a subscription needs it.
     #[must_use]
     pub fn who(&self) -> Who {

@@ -38,6 +38,8 @@ struct Place {
     identified: Vec<String>,
     expire_at: Option<u64>,
     subscriptions: BTreeMap<String, Option<Grant>>,
+    /// Subscriptions that were ended because their time is over.
+    expired: Vec<String>,
     /// What an attach to a stream finds.
     stream: Option<Attached>,
     /// What attaches asked for.
@@ -88,8 +90,8 @@ impl Ctx for Place {
         self.subscriptions.len()
     }
 
-    fn grant(&mut self, channel: &str) -> Option<&mut Grant> {
-        self.subscriptions.get_mut(channel)?.as_mut()
+    fn grant(&self, channel: &str) -> Option<&Grant> {
+        self.subscriptions.get(channel)?.as_ref()
     }
 
     fn open(&mut self, channel: &str) {
@@ -99,6 +101,16 @@ impl Ctx for Place {
     fn settle(&mut self, channel: &str, to: Settle) {
         match to {
             Settle::Ended => drop(self.subscriptions.remove(channel)),
+            Settle::Expired => {
+                self.subscriptions.remove(channel);
+                self.expired.push(channel.to_owned());
+            }
+            Settle::Refreshed(Refreshed { member, expire_at }) => {
+                if let Some(Some(grant)) = self.subscriptions.get_mut(channel) {
+                    grant.member = Some(member);
+                    grant.expire_at = expire_at;
+                }
+            }
             Settle::Live(grant) => {
                 if let Some(opening @ None) = self.subscriptions.get_mut(channel) {
                     *opening = Some(grant);
@@ -133,6 +145,7 @@ impl Client {
                 identified: Vec::new(),
                 expire_at: None,
                 subscriptions: BTreeMap::new(),
+                expired: Vec::new(),
                 stream: None,
                 attached: Vec::new(),
                 read: Vec::new(),

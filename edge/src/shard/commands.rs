@@ -50,9 +50,11 @@ impl Turn<'_> {
                 target,
                 expired,
                 expire_at,
+                info,
             } => {
+                let expire_at = if *expired { 1 } else { *expire_at };
                 for key in self.targets(target) {
-                    self.server_refresh(key, *expired, *expire_at);
+                    self.server_refresh(key, expire_at, info);
                 }
             }
         }
@@ -90,13 +92,19 @@ impl Turn<'_> {
         );
     }
 
-    fn server_refresh(&mut self, key: ConnKey, expired: bool, expire_at: i64) {
+    fn server_refresh(&mut self, key: ConnKey, expire_at: i64, info: &[u8]) {
         let now = unix_time();
         let expire_at = u64::try_from(expire_at).unwrap_or(1);
-        if expired || expire_at > 0 && expire_at <= now {
+        if expire_at > 0 && expire_at <= now {
             return self.close(key, &DisconnectCode::ConnectionExpired.into());
         }
         let expires = (expire_at > 0).then_some(expire_at);
+        if let Some(conn) = self.state.get_mut(key)
+            && expires.is_some()
+            && !info.is_empty()
+        {
+            conn.session.set_info(info.to_vec().into());
+        }
         self.expire_at(key, expires);
         let ttl = expires.map_or(0, |at| u32::try_from(at - now).unwrap_or(u32::MAX));
         self.push_message(

@@ -7,13 +7,14 @@ use tidewire_protocol::{
     UnsubscribeCode, encode,
 };
 
+use super::conn::Conn;
 use super::hub::{ChannelId, DeltaState, Kind, Step};
 use super::outbox::Frame;
 use super::output::queue;
 use super::turn::Turn;
 use super::{ConnKey, State};
 use crate::broker::{Delivery, Event, Position, Published};
-use crate::session::{Grant, with_delta};
+use crate::session::with_delta;
 
 /// Writes a publication in the form that a kind of subscriber gets.
 fn encoded(
@@ -39,13 +40,13 @@ impl Turn<'_> {
     pub(super) fn deliver(&mut self, delivery: &Delivery) {
         match &delivery.event {
             Event::Publication(published) => self.publication(&delivery.channel, published),
-            Event::Join(who) => self.joined(&delivery.channel, |kind, out| {
+            Event::Join(who) => self.joined(&delivery.channel, None, |kind, out| {
                 let join = Join {
                     info: Some(ClientInfo::clone(who)),
                 };
                 encode::join(kind.variant.encoding, &delivery.channel, &join, out)
             }),
-            Event::Leave(who) => self.joined(&delivery.channel, |kind, out| {
+            Event::Leave(who) => self.joined(&delivery.channel, Some(who), |kind, out| {
                 let leave = Leave {
                     info: Some(ClientInfo::clone(who)),
                 };
@@ -64,48 +65,74 @@ impl Turn<'_> {
             epoch: published.epoch.clone(),
         };
         let step = channel.advance(published.prev, to);
-        if step == Step::Old {
-            return;
+        match step {
+            Step::Old => return,
+            Step::Gap => {
+                // Whoever relies on the position must not get this one: it would recover from behind it.
+                let moved = channel.restart_deltas();
+                self.state.moved(id, moved);
+                self.discontinued(id, name);
+            }
+            Step::Next => {}
         }
         let publication = &published.publication;
         let unfit = self.push_to_members(
-            (id, name),
-            |grant| {
-                let filter = grant.filter.as_ref();
-                filter.is_none_or(|filter| filter.matches(&publication.tags))
+            name,
+            |kind, conn| {
+                let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
+                if step == Step::Gap && grant.is_some_and(|grant| grant.positioned) {
+                    return false;
+                }
+                if !kind.filtered {
+                    return true;
+                }
+                let filter = grant.and_then(|grant| grant.filter.as_ref());
+                filter.is_some_and(|filter| filter.matches(&publication.tags))
             },
             |_| true,
             |kind, out| encoded(kind, name, published, out),
         );
         if let Some((_, channel)) = self.state.hub.channel_mut(name) {
-            let mut moved = channel.sync_deltas();
+            // The next patch is against the stream's last publication, which this one is not without an offset.
+            let mut moved = if publication.offset > 0 {
+                channel.sync_deltas()
+            } else {
+                channel.restart_deltas()
+            };
             moved.extend(channel.catch_up());
             self.state.moved(id, moved);
         }
         self.close_unfit(unfit);
-        if step == Step::Gap {
-            self.insufficient(id, name);
-        }
     }
 
+    /// `without`: a client that subscribed again is not told of its own leave.
     fn joined(
         &mut self,
         name: &str,
+        without: Option<&ClientInfo>,
         encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
     ) {
         let Some(id) = self.state.hub.id(name) else {
             return;
         };
-        let unfit = self.push_to_members((id, name), |_| true, |kind| kind.joins, encode);
+        let others = |_: Kind, conn: &Conn| {
+            let Some(without) = without else {
+                return true;
+            };
+            let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
+            let member = grant.and_then(|grant| grant.member.as_ref());
+            member.is_none_or(|member| member.client != without.client)
+        };
+        let unfit = self.push_to_members(name, others, |kind| kind.joins, encode);
         self.close_unfit(unfit);
     }
 
-    /// Pushes one frame per kind that is wanted, to the filtered only if they pass; the connections whose
+    /// Pushes one frame per kind that is wanted, to each connection that it passes to; the connections whose
     /// encoding cannot carry it.
     fn push_to_members(
         &mut self,
-        (id, name): (ChannelId, &str),
-        passes: impl Fn(&Grant) -> bool,
+        name: &str,
+        passes: impl Fn(Kind, &Conn) -> bool,
         wants: impl Fn(Kind) -> bool,
         encode: impl Fn(Kind, &mut Vec<u8>) -> Result<(), EncodeError>,
     ) -> Vec<ConnKey> {
@@ -140,11 +167,8 @@ impl Turn<'_> {
                     index,
                     generation: conn.generation,
                 };
-                if members.kind.filtered {
-                    let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
-                    if !grant.is_some_and(|grant| passes(grant)) {
-                        continue;
-                    }
+                if !passes(members.kind, conn) {
+                    continue;
                 }
                 match &frame {
                     None => unfit.push(key),
@@ -165,7 +189,7 @@ impl Turn<'_> {
     }
 
     /// Something is missing in the channel: whoever relies on its position must recover.
-    fn insufficient(&mut self, id: ChannelId, name: &str) {
+    fn discontinued(&mut self, id: ChannelId, name: &str) {
         tracing::warn!("a channel lost its continuity; its subscribers recover");
         let connections: Vec<u32> = self
             .state
@@ -187,9 +211,17 @@ impl Turn<'_> {
                 .map(|grant| grant.server_side)
             {
                 None => {}
-                Some(true) => self.closes.push((key, DisconnectCode::InsufficientState)),
-                Some(false) => self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState),
+                Some(server_side) => self.insufficient(key, id, server_side),
             }
+        }
+    }
+
+    /// A client has missed something that it relies on.
+    pub(super) fn insufficient(&mut self, key: ConnKey, id: ChannelId, server_side: bool) {
+        if server_side {
+            self.closes.push((key, DisconnectCode::InsufficientState));
+        } else {
+            self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState);
         }
     }
 

@@ -157,13 +157,20 @@ impl Hub {
                 Place::Late
             }
             (Some(at), passed) => {
-                if passed.is_none() || channel.is_empty() {
+                if passed.is_none() || channel.is_empty() && !is_beyond(passed.as_ref(), at) {
                     channel.position = Some(at.clone());
                 }
                 Place::At(channel.add(kind, connection))
             }
             (None, _) => Place::At(channel.add(kind, connection)),
         }
+    }
+
+    /// Whether events after this position have passed already: who joins there now has missed them.
+    #[must_use]
+    pub fn is_beyond(&self, id: ChannelId, at: &Position) -> bool {
+        let channel = self.channels.get(id as usize);
+        is_beyond(channel.and_then(Channel::position), at)
     }
 
     /// Gives up an opening subscription; the channel's name if nobody is left.
@@ -309,14 +316,20 @@ impl Channel {
 
     /// Those whose first whole publication went out get patches from now on.
     pub fn sync_deltas(&mut self) -> Vec<Moved> {
-        let fresh = |members: &mut Members| members.kind.delta == DeltaState::Fresh;
-        let groups: Vec<Members> = self.members.extract_if(.., fresh).collect();
+        self.change_deltas(DeltaState::Fresh, DeltaState::Synced)
+    }
+
+    /// Nobody has what the next patch will be against: the next publication goes out whole.
+    pub fn restart_deltas(&mut self) -> Vec<Moved> {
+        self.change_deltas(DeltaState::Synced, DeltaState::Fresh)
+    }
+
+    fn change_deltas(&mut self, from: DeltaState, to: DeltaState) -> Vec<Moved> {
+        let changed = |members: &mut Members| members.kind.delta == from;
+        let groups: Vec<Members> = self.members.extract_if(.., changed).collect();
         let mut moved = Vec::new();
         for Members { kind, connections } in groups {
-            let kind = Kind {
-                delta: DeltaState::Synced,
-                ..kind
-            };
+            let kind = Kind { delta: to, ..kind };
             for connection in connections {
                 let place = Place::At(self.add(kind, connection));
                 moved.push(Moved {
@@ -373,6 +386,10 @@ impl Channel {
         }
         moved
     }
+}
+
+fn is_beyond(passed: Option<&Position>, at: &Position) -> bool {
+    passed.is_some_and(|passed| passed.epoch == at.epoch && passed.offset > at.offset)
 }
 
 /// Slab indices and counts stay far below 2^32: a process has at most so many sockets.

@@ -34,7 +34,10 @@ enum Written {
 impl Turn<'_> {
     /// Queues a reply.
     pub(super) fn reply(&mut self, key: ConnKey, reply: &Reply) {
-        let Some(variant) = self.state.get(key).map(|conn| conn.variant) else {
+        let conn = self.state.get(key);
+        // Nothing follows a close frame.
+        let conn = conn.filter(|conn| conn.phase != Phase::Closing);
+        let Some(variant) = conn.map(|conn| conn.variant) else {
             return;
         };
         if let Some(Error { code, .. }) = &reply.error {

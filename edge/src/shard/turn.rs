@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tidewire_protocol::{ClientInfo, Command, DisconnectCode, Reply, decode};
+use tidewire_protocol::{ClientInfo, Command, DisconnectCode, Reply, UnsubscribeCode, decode};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Told};
@@ -12,7 +12,7 @@ use super::hub::{ChannelId, DeltaState, Kind, Moved, Place};
 use super::{ConnKey, Next, Shard, State};
 use crate::config::Live;
 use crate::services::unix_time;
-use crate::session::{Answer, Ctx, Delta, Grant, Session, Settle, Step, Subscribed};
+use crate::session::{Answer, Ctx, Delta, Grant, Refreshed, Session, Settle, Step, Subscribed};
 
 /// The state for the length of one entry point.
 pub(super) struct Turn<'a> {
@@ -69,6 +69,8 @@ impl<'a> Turn<'a> {
                 }
             };
             match step {
+                // Its own publication may have ended the connection.
+                Step::Idle if self.is_closing(key) => return Next::Read,
                 Step::Idle => {}
                 Step::Call(request) => {
                     if let Some(conn) = self.state.get_mut(key) {
@@ -92,6 +94,11 @@ impl<'a> Turn<'a> {
             }
         }
         Next::Read
+    }
+
+    fn is_closing(&self, key: ConnKey) -> bool {
+        let conn = self.state.get(key);
+        conn.is_some_and(|conn| conn.phase == Phase::Closing)
     }
 
     /// Runs one command as far as it goes without waiting.
@@ -118,7 +125,7 @@ impl<'a> Turn<'a> {
                 .answer_now(request, ctx.turn.shard.id)
             {
                 Ok(answer) => {
-                    ctx.turn.deliver_own();
+                    ctx.turn.deliver_own(&answer);
                     session.resume(answer, &mut ctx)
                 }
                 Err(request) => {
@@ -140,7 +147,7 @@ impl<'a> Turn<'a> {
             conn.phase = Phase::Open;
         }
         let mut session = std::mem::take(&mut conn.session);
-        self.deliver_own();
+        self.deliver_own(&answer);
         let step = session.resume(answer, &mut self.ctx(key));
         self.restore(key, session);
         match step {
@@ -169,8 +176,12 @@ impl<'a> Turn<'a> {
     }
 
     /// Delivers what this shard's own publish put into its inbox, so that a publisher gets its publication
-    /// before its reply.
-    fn deliver_own(&mut self) {
+    /// before its reply. Never between an attach and the join that follows: what came after the attached
+    /// position must find the subscriber.
+    fn deliver_own(&mut self, answer: &Answer) {
+        if !matches!(answer, Answer::Published(_)) {
+            return;
+        }
         for delivery in self.shard.handle.inbox.take_deliveries() {
             self.deliver(&delivery);
         }
@@ -205,12 +216,13 @@ impl<'a> Turn<'a> {
         };
         let info = |connection: u32| {
             let conn = self.state.conns.get(connection as usize)?;
-            let grant = conn
-                .subscription(id)?
-                .grant
-                .as_ref()
-                .filter(|grant| grant.presence)?;
-            grant.member.as_deref().cloned()
+            let grant = conn.subscription(id)?.grant.as_ref()?;
+            let member = grant.member.as_ref().filter(|_| grant.presence)?;
+            // A refresh may have changed what the connection is known as.
+            Some(ClientInfo {
+                chan_info: member.chan_info.clone(),
+                ..conn.session.client_info()
+            })
         };
         channel.connections().filter_map(info).collect()
     }
@@ -276,7 +288,10 @@ impl<'a> Turn<'a> {
         if subscription.place != Place::Opening {
             return;
         }
-        let place = state.hub.join(id, kind, key.index, grant.position.as_ref());
+        let at = grant.position.as_ref();
+        let missed = grant.positioned && at.is_some_and(|at| state.hub.is_beyond(id, at));
+        let server_side = grant.server_side;
+        let place = state.hub.join(id, kind, key.index, at);
         let joins = grant.member.clone().filter(|_| grant.emit_joins);
         subscription.kind = kind;
         subscription.place = place;
@@ -288,6 +303,24 @@ impl<'a> Turn<'a> {
         }
         if let (Some(who), Some(name)) = (joins, self.state.hub.name(id)) {
             self.shard.services.broker.publish_join(name, who);
+        }
+        if missed {
+            self.insufficient(key, id, server_side);
+        }
+    }
+
+    /// Takes over what a new token says about a live subscription.
+    fn refreshed(&mut self, key: ConnKey, id: ChannelId, refreshed: Refreshed) {
+        let conn = self.state.get_mut(key);
+        let Some(subscription) = conn.and_then(|conn| conn.subscription_mut(id)) else {
+            return;
+        };
+        let Refreshed { member, expire_at } = refreshed;
+        let grant = subscription.grant.get_or_insert_default();
+        grant.member = Some(member);
+        grant.expire_at = expire_at;
+        if expire_at.is_some() {
+            self.start_checks(key);
         }
     }
 
@@ -399,10 +432,8 @@ impl Ctx for CommandCtx<'_, '_> {
         conn.map_or(0, |conn| conn.subscriptions.len())
     }
 
-    fn grant(&mut self, channel: &str) -> Option<&mut Grant> {
-        let id = self.turn.state.hub.id(channel)?;
-        let subscription = self.turn.state.get_mut(self.key)?.subscription_mut(id)?;
-        Some(subscription.grant.get_or_insert_default())
+    fn grant(&self, channel: &str) -> Option<&Grant> {
+        self.subscription(channel)?.grant.as_deref()
     }
 
     fn open(&mut self, channel: &str) {
@@ -419,6 +450,11 @@ impl Ctx for CommandCtx<'_, '_> {
         };
         match to {
             Settle::Live(grant) => self.turn.join(self.key, id, grant),
+            Settle::Refreshed(refreshed) => self.turn.refreshed(self.key, id, refreshed),
+            Settle::Expired => {
+                let code = UnsubscribeCode::SubscriptionExpired;
+                self.turn.push_unsubscribe(self.key, id, code);
+            }
             Settle::Ended => self.turn.unsubscribe(self.key, id),
         }
     }

@@ -12,14 +12,21 @@ mod api;
 mod commands;
 mod compression;
 mod connections;
+mod delta;
 mod endpoints;
 mod fanout;
 mod frames;
 mod handshake;
+mod jwks;
 mod lifecycle;
+mod presence;
 mod process;
+mod publishing;
+mod recovery;
+mod server_side;
 mod slow;
 mod status;
+mod subscriptions;
 mod timers;
 
 #[path = "../support/mod.rs"]

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tidewire_protocol::{Command, Encoding, Reply, decode, encode};
+use tidewire_protocol::{
+    Command, ConnectRequest, Encoding, Reply, SubscribeRequest, SubscribeResult, decode, encode,
+};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -108,6 +110,36 @@ impl Client {
     pub(crate) async fn subscribe(&mut self, channel: &str) {
         let reply = self.call(json!({"subscribe": {"channel": channel}})).await;
         assert_eq!(reply["subscribe"], json!({}), "{reply}");
+    }
+
+    /// Subscribes as this request says, which must work, and returns the result.
+    pub(crate) async fn subscribe_as(&mut self, request: Value) -> Value {
+        let reply = self.call(json!({"subscribe": request})).await;
+        assert!(reply["subscribe"].is_object(), "{request}: {reply}");
+        reply["subscribe"].clone()
+    }
+
+    /// Sends a command and returns its reply, and before it the pushes that came first.
+    pub(crate) async fn call_among_pushes(&mut self, command: Value) -> (Vec<Value>, Value) {
+        let id = self.command(command).await;
+        let mut pushes = Vec::new();
+        loop {
+            let message = self.recv().await;
+            if message["id"] == id {
+                return (pushes, message);
+            }
+            assert!(message["push"].is_object(), "{message}");
+            pushes.push(message);
+        }
+    }
+
+    /// The next message must be a push to this channel; what is in it.
+    pub(crate) async fn push(&mut self, channel: &str) -> Value {
+        let mut message = self.recv().await;
+        assert_eq!(message["push"]["channel"], channel, "{message}");
+        let push = message["push"].as_object_mut().expect("a push");
+        push.remove("channel");
+        message["push"].take()
     }
 
     /// Answers pings from here on and does not show them.
@@ -254,6 +286,35 @@ impl ProtobufClient {
             socket: open(server.address, path, subprotocol).await,
             waiting: VecDeque::new(),
         }
+    }
+
+    /// A connected client of this user.
+    pub(crate) async fn connected(server: &Server, user: &str) -> Self {
+        let mut client = Self::open(server).await;
+        let connect = Some(ConnectRequest {
+            token: token::of(user),
+            ..ConnectRequest::default()
+        });
+        let command = Command {
+            id: 1,
+            connect,
+            ..Command::default()
+        };
+        client.send(&[command]).await;
+        assert!(client.recv().await.connect.is_some());
+        client
+    }
+
+    /// Subscribes, which must work, and returns the result.
+    pub(crate) async fn subscribe_as(&mut self, request: SubscribeRequest) -> SubscribeResult {
+        let command = Command {
+            id: 2,
+            subscribe: Some(request),
+            ..Command::default()
+        };
+        self.send(&[command]).await;
+        let reply = self.recv().await;
+        reply.subscribe.expect("an accepted subscribe")
     }
 
     /// Sends commands in one frame.

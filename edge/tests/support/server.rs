@@ -206,6 +206,20 @@ impl Server {
         assert_eq!(self.api("publish", &request).await, json!({"result": {}}));
     }
 
+    /// Calls a method of the API, which must work, and returns the result.
+    pub(crate) async fn result(&self, method: &str, request: Value) -> Value {
+        let mut answer = self.api(method, &request).await;
+        assert!(answer["result"].is_object(), "{method} {request}: {answer}");
+        answer["result"].take()
+    }
+
+    /// Publishes to a channel with history and returns the offset.
+    pub(crate) async fn keep(&self, channel: &str, data: &Value) -> u64 {
+        let request = json!({"channel": channel, "data": data});
+        let result = self.result("publish", request).await;
+        result["offset"].as_u64().expect("an offset")
+    }
+
     /// The one node of `info`.
     pub(crate) async fn info(&self) -> Value {
         let answer = self.api("info", &json!({})).await;

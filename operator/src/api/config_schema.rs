@@ -6,8 +6,8 @@
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// Paths below `spec.config` that the operator writes itself: not in the schema, refused by the validator.
-/// A `*` stands for any text within one segment.
+/// Paths below `spec.config` that the operator writes itself, or that contradict what it builds: not in the schema,
+/// refused by the validator. A `*` stands for any text within one segment.
 pub const OPERATOR_OWNED: &[&str] = &[
     "http_server",
     "broker",
@@ -15,6 +15,14 @@ pub const OPERATOR_OWNED: &[&str] = &[
     "health",
     "prometheus",
     "http_api.key",
+    "http_api.disabled",
+    "http_api.external",
+    "http_api.handler_prefix",
+    "websocket.disabled",
+    "websocket.handler_prefix",
+    "log.file",
+    "pid_file",
+    "tidewire.demo",
     "client.token.*secret*",
     "client.subscription_token.*secret*",
     "admin.password",
@@ -34,7 +42,7 @@ const LIVE_MARK: &str = " (live)";
 
 const NAMESPACES: &str = "channel.namespaces";
 
-/// Whether the operator writes this path, or the whole section around it.
+/// Whether this path, or the whole section around it, is not the user's.
 #[must_use]
 pub fn is_operator_owned(path: &str) -> bool {
     OPERATOR_OWNED
@@ -150,6 +158,8 @@ mod tests {
             "client.token.hmac_secret_key",
             "client.token.hmac_previous_secret_key_valid_until",
             "tidewire.node_status.token",
+            "http_api.external",
+            "pid_file",
         ] {
             assert!(is_operator_owned(owned), "{owned}");
         }
@@ -157,6 +167,8 @@ mod tests {
             "client.token.audience",
             "client.allowed_origins",
             "http_api.insecure",
+            "websocket.compression",
+            "log.level",
             "admin.enabled",
             "node",
         ] {

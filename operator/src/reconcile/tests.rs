@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     metrics::Metrics,
-    nodes::NodeReport,
-    test_support::{ScriptedApi, cluster, images},
+    nodes::{NodeBroker, NodeReport},
+    test_support::{ScriptedApi, cluster, images, planned, validated},
 };
 
 const CLUSTER: &str = "/apis/realtime.tidewire.dev/v1alpha1/namespaces/team/realtimeclusters/blue";
@@ -171,6 +171,52 @@ async fn nodes_wait_for_a_referenced_secret_and_start_when_it_is_there() {
 }
 
 #[tokio::test]
+async fn a_complete_key_of_somebody_else_is_a_conflict_and_never_mounted() {
+    let foreign = |name: &str, labels: Value| {
+        json!({"metadata": {"name": name, "labels": labels}, "data": {
+            "hmac_secret_key": "Zm9yZWlnbg==", "key": "Zm9yZWlnbg==", "password": "Zm9yZWlnbg==",
+            "secret": "Zm9yZWlnbg==", "token": "Zm9yZWlnbg==",
+        }})
+    };
+    for (name, labels) in [
+        ("blue-token", json!({})),
+        (
+            "blue-api-key",
+            json!({"realtime.tidewire.dev/cluster": "green"}),
+        ),
+        ("blue-admin", json!({})),
+        // Never retained, so nothing but the owner makes it ours.
+        (
+            "blue-node-status",
+            json!({"realtime.tidewire.dev/cluster": "blue"}),
+        ),
+    ] {
+        let api = ScriptedApi::default();
+        let path = format!("/api/v1/namespaces/team/secrets/{name}");
+        api.put(&path, foreign(name, labels.clone()));
+        look(&api, "{}").await.unwrap();
+        let (status, _, message) = condition(&api, "ResourceConflict");
+        assert_eq!(status, "True", "{name}");
+        assert!(message.contains(&format!("Secret/{name} ")), "{message}");
+        assert_eq!(api.get(&path), Some(foreign(name, labels)), "{name}");
+        assert!(api.get(EDGE).is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_reference_to_a_secret_with_a_generated_name_is_the_users_own() {
+    let api = ScriptedApi::default();
+    let path = "/api/v1/namespaces/team/secrets/blue-token";
+    let own = json!({"metadata": {"name": "blue-token"}, "data": {"hmac": "b3du"}});
+    api.put(path, own.clone());
+    let spec = "auth: {token: {hmac: {secretRef: {name: blue-token, key: hmac}}}}";
+    look(&api, spec).await.unwrap();
+    assert_eq!(condition(&api, "ResourceConflict").0, "False");
+    assert_eq!(api.get(path), Some(own));
+    assert!(api.get(EDGE).is_some());
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_being_deleted_is_left_to_kubernetes() {
     let api = ScriptedApi::default();
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -245,24 +291,64 @@ async fn failures_end_the_look_with_the_step_that_failed() {
 }
 
 #[test]
-fn a_node_is_reminded_every_two_seconds_until_it_shows_the_new_hash() {
-    let node = |told: Option<&str>, live: &str| Node {
-        pod: "blue-a".to_owned(),
+fn looks_are_rare_once_only_nodes_are_awaited_that_reminders_do_not_move() {
+    let cluster = validated("{}");
+    let plan = planned(&cluster, &Fetched::default());
+    let deployment: Deployment = serde_json::from_value(json!({
+        "metadata": {"generation": 1},
+        "spec": {"replicas": 2, "selector": {}, "template": {}},
+        "status": {
+            "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "availableReplicas": 2, "updatedReplicas": 2,
+        },
+    }))
+    .unwrap();
+    let nats: StatefulSet = serde_json::from_value(json!({
+        "spec": {"replicas": 3, "serviceName": "blue-nats", "selector": {}, "template": {}},
+        "status": {"replicas": 3, "readyReplicas": 3},
+    }))
+    .unwrap();
+    let node = |pod: &str, live: &str, told: Option<String>| Node {
+        pod: pod.to_owned(),
         ready: true,
-        told: told.map(str::to_owned),
+        told,
         report: Ok(NodeReport {
+            boot_hash: cluster.config.boot_hash.clone(),
             live_hash: live.to_owned(),
+            broker: NodeBroker {
+                connected: true,
+                ..NodeBroker::default()
+            },
             ..NodeReport::default()
         }),
     };
-    assert!(is_behind(&node(None, "old"), "new", 100));
-    assert!(!is_behind(&node(None, "new"), "new", 100));
-    assert!(!is_behind(&node(Some("new.99"), "old"), "new", 100));
-    assert!(is_behind(&node(Some("new.98"), "old"), "new", 100));
-    assert!(is_behind(&node(Some("older.99"), "old"), "new", 100));
-    let silent = Node {
-        report: Err("no answer".to_owned()),
-        ..node(None, "old")
+    let wanted = cluster.config.live_hash.as_str();
+    let told = |first: i64| Some(format!("{wanted}.{first}.{first}"));
+    let seconds = |a: Node, b: Node| {
+        let observation = Observation {
+            now: 100,
+            verdict: Verdict::Planned {
+                cluster: &cluster,
+                plan: &plan,
+            },
+            replicas: 2,
+            paused: false,
+            deployment: Some(&deployment),
+            nats: Some(&nats),
+            nodes: &[a, b],
+            applied: &Applied::default(),
+            missing: &[],
+        };
+        next_look(&observation, &observation.findings()).as_secs()
     };
-    assert!(!is_behind(&silent, "new", 100));
+    assert!(seconds(node("a", wanted, None), node("b", wanted, None)) >= 60);
+    assert_eq!(
+        seconds(node("a", wanted, None), node("b", "old", told(50))),
+        1
+    );
+    assert!(seconds(node("a", wanted, None), node("b", "old", told(40))) >= 60);
+    assert_eq!(
+        seconds(node("a", "old", told(50)), node("b", "old", told(40))),
+        1,
+        "one node has still time"
+    );
 }

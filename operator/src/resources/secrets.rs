@@ -10,7 +10,7 @@ use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::names::Component;
+use super::names::{Component, Identity};
 use crate::{fetch::Fetched, validate::ValidatedCluster};
 
 /// Fresh random values, one for each key that may have to be generated. Never printed.
@@ -51,7 +51,8 @@ impl NewKeys {
     }
 }
 
-/// The Secrets that have to be written: those that nodes mount and that are absent or lack a key.
+/// The Secrets that have to be written: those that nodes mount and that are absent or lack a key. One that is not ours
+/// is among them even when it is complete: applying it finds the conflict, and without that pods would mount it.
 pub(super) fn missing(
     cluster: &ValidatedCluster,
     fetched: &Fetched,
@@ -80,22 +81,20 @@ pub(super) fn missing(
             vec![("token", &keys.node_status)],
         ),
     ];
-    let mounted = |metadata: &ObjectMeta| {
-        cluster
-            .keys
-            .iter()
-            .any(|key| Some(&key.secret) == metadata.name.as_ref())
-    };
     wanted
         .into_iter()
-        .filter(|(metadata, _)| mounted(metadata))
-        .filter_map(|(metadata, values)| completed(metadata, &values, fetched))
+        .filter(|(metadata, _)| {
+            let name = metadata.name.as_ref();
+            name.is_some_and(|name| cluster.generated.contains(name))
+        })
+        .filter_map(|(metadata, values)| completed(identity, metadata, &values, fetched))
         .collect()
 }
 
-/// The Secret with what it lacks, or nothing when it is complete. Existing values are repeated, since a field that the
+/// The Secret with what it lacks, or nothing when it is ours and complete. Existing values are repeated, since a field that the
 /// operator no longer applies would be removed.
 fn completed(
+    identity: &Identity,
     metadata: ObjectMeta,
     values: &[(&str, &String)],
     fetched: &Fetched,
@@ -104,12 +103,16 @@ fn completed(
         .name
         .as_ref()
         .and_then(|name| fetched.generated.get(name));
+    let retained = metadata.owner_references.is_none();
+    let ours = existing.is_some_and(|Secret { metadata, .. }| {
+        identity.owns(metadata) || retained && identity.may_adopt(metadata)
+    });
     let mut data: BTreeMap<String, ByteString> = existing
         .and_then(|secret| secret.data.clone())
         .unwrap_or_default();
     let before = data.len();
     data.retain(|_, value| !value.0.is_empty());
-    let mut incomplete = existing.is_none() || data.len() < before;
+    let mut incomplete = !ours || data.len() < before;
     for (key, value) in values {
         data.entry((*key).to_owned()).or_insert_with(|| {
             incomplete = true;

@@ -74,11 +74,11 @@ disruption: {minAvailable: 80%}
 #[test]
 fn keys_that_exist_are_left_alone_and_missing_ones_are_added() {
     let complete: Secret = serde_json::from_value(json!({
-        "metadata": {"name": "blue-token"}, "data": {"hmac_secret_key": "b2xk"},
+        "metadata": {"name": "blue-token", "labels": {names::CLUSTER_LABEL: "blue"}}, "data": {"hmac_secret_key": "b2xk"},
     }))
     .unwrap();
     let half: Secret = serde_json::from_value(json!({
-        "metadata": {"name": "blue-admin"}, "data": {"password": "b2xk", "secret": ""},
+        "metadata": {"name": "blue-admin", "labels": {names::CLUSTER_LABEL: "blue"}}, "data": {"password": "b2xk", "secret": ""},
     }))
     .unwrap();
     let fetched = Fetched {

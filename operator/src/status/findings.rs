@@ -7,6 +7,7 @@ use crate::{
     api::status::Pending,
     conditions::{self, ConditionType, Finding},
     nodes::versions,
+    reminder::{PROMPT_SECONDS, SELDOM_SECONDS},
     rollout::{deadline_exceeded, ready_servers},
     validate::Broker,
 };
@@ -253,7 +254,12 @@ impl Observation<'_> {
         }
         match self.pending(cluster) {
             Pending::None => Finding::yes(kind, "Applied", message),
-            Pending::Live => Finding::no(kind, "Reloading", message),
+            Pending::Live => match overdue(&self.overdue(cluster)) {
+                Some(overdue) => {
+                    Finding::no(kind, "ReloadOverdue", format!("{message}; {overdue}"))
+                }
+                None => Finding::no(kind, "Reloading", message),
+            },
             Pending::Boot => {
                 let held = plan
                     .live_held
@@ -285,6 +291,11 @@ impl Observation<'_> {
                 }
             }
         }
+        if let Verdict::Planned { cluster, .. } = &self.verdict
+            && let Some(overdue) = overdue(&self.overdue(cluster))
+        {
+            return Finding::yes(kind, "ReloadOverdue", overdue);
+        }
         if !self.applied.claims_refused.is_empty() {
             return Finding::yes(
                 kind,
@@ -297,6 +308,15 @@ impl Observation<'_> {
         }
         Finding::no(kind, "AsExpected", "nothing works worse than asked")
     }
+}
+
+fn overdue(nodes: &[&str]) -> Option<String> {
+    (!nodes.is_empty()).then(|| {
+        format!(
+            "not loaded {PROMPT_SECONDS} s after the change, reminded every {SELDOM_SECONDS} s: {}",
+            nodes.join(", ")
+        )
+    })
 }
 
 fn not_ready(first: &Finding) -> conditions::Verdict {

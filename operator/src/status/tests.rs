@@ -83,6 +83,7 @@ impl Scene {
 
     fn observe<T>(&self, look: impl FnOnce(&Observation<'_>) -> T) -> T {
         look(&Observation {
+            now: 100,
             verdict: Verdict::Planned {
                 cluster: &self.cluster,
                 plan: &self.plan,
@@ -134,6 +135,7 @@ fn a_refused_spec_shows_the_field_and_leaves_the_rest_as_observed() {
     let scene = Scene::healthy();
     let invalid = try_validated("config: {client: {ping_interval: 1s}}").unwrap_err();
     let findings = Observation {
+        now: 100,
         verdict: Verdict::Refused(&invalid),
         replicas: 2,
         paused: false,
@@ -255,6 +257,32 @@ fn nodes_with_other_options_are_counted_by_what_they_wait_for() {
     scene.report(1).boot_hash = "old".to_owned();
     scene.assert_decides(ConditionType::ConfigApplied, Value3::False, "RollPending");
     assert_eq!(scene.observe(|o| o.pending(&scene.cluster)), Pending::Boot);
+}
+
+#[test]
+fn a_node_that_does_not_load_live_options_is_named_after_a_minute() {
+    let mut scene = Scene::healthy();
+    scene.report(1).live_hash = "old".to_owned();
+    let wanted = scene.cluster.config.live_hash.clone();
+    scene.nodes[1].told = Some(format!("{wanted}.41.99"));
+    scene.assert_decides(ConditionType::ConfigApplied, Value3::False, "Reloading");
+    assert_eq!(scene.verdict(ConditionType::Degraded).0, Value3::False);
+    scene.nodes[1].told = Some(format!("{wanted}.40.99"));
+    scene.assert_decides(ConditionType::ConfigApplied, Value3::False, "ReloadOverdue");
+    assert_eq!(
+        scene.verdict(ConditionType::Degraded),
+        (Value3::True, "ReloadOverdue")
+    );
+    let findings = scene.observe(|o| o.findings());
+    let applied = findings
+        .iter()
+        .find(|finding| finding.kind == ConditionType::ConfigApplied)
+        .unwrap();
+    assert_eq!(
+        applied.message,
+        "1 of 2 nodes run the wanted configuration; \
+         not loaded 60 s after the change, reminded every 60 s: blue-b"
+    );
 }
 
 #[test]

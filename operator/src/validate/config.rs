@@ -35,7 +35,10 @@ pub(super) fn render(
     let mut taken = BTreeSet::new();
     collect_owned(&rendered, "", &mut taken);
     problems.extend(taken.into_iter().map(|path| Problem {
-        message: format!("is set by the operator: remove it{}", way_out(&path)),
+        message: objection(&path).map_or_else(
+            || format!("is set by the operator: remove it{}", way_out(&path)),
+            |why| format!("{why}: remove it"),
+        ),
         path: format!("spec.config.{path}"),
     }));
     let claims = [
@@ -81,7 +84,7 @@ pub(super) fn render(
     rendered
 }
 
-/// Paths of the user's options that the operator writes itself, the shortest of each.
+/// Paths of the user's options that are not the user's, the shortest of each.
 fn collect_owned(value: &Value, path: &str, taken: &mut BTreeSet<String>) {
     for (key, inner) in value.as_object().into_iter().flatten() {
         let path = if path.is_empty() {
@@ -94,6 +97,27 @@ fn collect_owned(value: &Value, path: &str, taken: &mut BTreeSet<String>) {
         } else {
             collect_owned(inner, &path, taken);
         }
+    }
+}
+
+/// Why an option that the operator does not set itself cannot be the user's either.
+fn objection(path: &str) -> Option<&'static str> {
+    match path {
+        "http_api.disabled" | "websocket.disabled" => {
+            Some("would close an address that the operator publishes in status.endpoints")
+        }
+        "http_api.handler_prefix" | "websocket.handler_prefix" => {
+            Some("would move an address that the operator publishes in status.endpoints")
+        }
+        "http_api.external" => Some(
+            "would open the service API to clients; it has a Service of its own, named in status.endpoints.api",
+        ),
+        "log.file" => {
+            Some("cannot be written, the root of a node is read-only; nodes log to standard output")
+        }
+        "pid_file" => Some("cannot be written, the root of a node is read-only"),
+        "tidewire.demo" => Some("would give a token to anybody who asks"),
+        _ => None,
     }
 }
 

@@ -144,6 +144,56 @@ fn options_of_the_operator_are_refused_by_name_whatever_their_letter_case() {
 }
 
 #[test]
+fn options_that_contradict_the_children_are_refused_with_the_reason() {
+    for (config, path, reason) in [
+        (
+            "{http_api: {disabled: true}}",
+            "http_api.disabled",
+            "status.endpoints",
+        ),
+        (
+            "{http_api: {handler_prefix: /v1}}",
+            "http_api.handler_prefix",
+            "status.endpoints",
+        ),
+        (
+            "{http_api: {external: true}}",
+            "http_api.external",
+            "a Service of its own",
+        ),
+        (
+            "{websocket: {disabled: true}}",
+            "websocket.disabled",
+            "status.endpoints",
+        ),
+        (
+            "{WebSocket: {handler_prefix: /ws}}",
+            "websocket.handler_prefix",
+            "status.endpoints",
+        ),
+        ("{log: {file: /var/log/edge}}", "log.file", "read-only"),
+        ("{pid_file: /edge.pid}", "pid_file", "read-only"),
+        (
+            "{tidewire: {demo: {enabled: true}}}",
+            "tidewire.demo",
+            "anybody",
+        ),
+    ] {
+        let refused = refusal(&format!("config: {config}"));
+        assert!(
+            refused.starts_with(&format!("spec.config.{path}: ")),
+            "{config}: {refused}"
+        );
+        assert!(refused.contains(reason), "{config}: {refused}");
+        assert!(refused.ends_with(": remove it"), "{config}: {refused}");
+    }
+    // Beside them stands what is the user's.
+    validated(
+        "config: {http_api: {insecure: true}, websocket: {compression: true}, log: {level: debug}}",
+    );
+}
+
+#[test]
 fn refused_keys_are_never_repeated_in_the_message() {
     let refused = refusal("config: {http_api: {key: hunter2}}");
     assert!(!refused.contains("hunter2"), "{refused}");
@@ -198,8 +248,18 @@ fn a_referenced_key_is_mounted_instead_of_a_generated_one() {
 
 #[test]
 fn nodes_get_as_long_to_end_as_the_configuration_asks_for() {
-    let blue = validated("config: {tidewire: {drain: {endpoint_propagation: 20500ms}}}");
-    assert_eq!(blue.grace_seconds, 61);
+    for (config, seconds) in [
+        ("{}", 5 + 30 + 10),
+        ("{tidewire: {drain: {endpoint_propagation: 20500ms}}}", 61),
+        ("{shutdown: {timeout: 90s}}", 5 + 90 + 10),
+        (
+            "{shutdown: {timeout: 2m}, tidewire: {drain: {endpoint_propagation: 15s}}}",
+            15 + 120 + 10,
+        ),
+    ] {
+        let blue = validated(&format!("config: {config}"));
+        assert_eq!(blue.grace_seconds, seconds, "{config}");
+    }
 }
 
 #[test]

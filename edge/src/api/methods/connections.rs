@@ -9,6 +9,7 @@ use tidewire_protocol::DisconnectCode;
 use super::history::Empty;
 use super::{Api, ApiError, Fields};
 use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Target};
+use crate::services::unix_time;
 
 /// A value that may be given.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -38,12 +39,16 @@ pub(super) async fn subscribe(api: &Api, mut fields: Fields) -> Result<Empty, Ap
     let channel: String = fields.take("channel")?;
     known(api, &channel)?;
     let overridden: Override = fields.take("override")?;
+    let expire_at: i64 = fields.take("expire_at")?;
+    if expire_at != 0 && u64::try_from(expire_at).unwrap_or(0) <= unix_time() {
+        return Err(ApiError::Internal);
+    }
     let value = |given: Option<Overridden>| given.map(|given| given.value);
     let subscription = ServerSubscription {
         channel,
         info: payload(&mut fields, "info", "b64info")?,
         data: payload(&mut fields, "data", "b64data")?,
-        expire_at: fields.take("expire_at")?,
+        expire_at,
         overrides: ServerOverrides {
             presence: value(overridden.presence),
             join_leave: value(overridden.join_leave),
@@ -92,6 +97,7 @@ pub(super) async fn refresh(api: &Api, mut fields: Fields) -> Result<Empty, ApiE
         target: target(&mut fields)?,
         expired: fields.take("expired")?,
         expire_at: fields.take("expire_at")?,
+        info: fields.payload("info").to_vec(),
     };
     act(api, command).await
 }

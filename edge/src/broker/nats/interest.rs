@@ -105,7 +105,13 @@ impl Interest {
             if entry.confirmed {
                 return Open::Known;
             }
-            return Open::Pending(entry.wait(shard));
+            let subscribed = entry.subscription.is_some();
+            let reply = entry.wait(shard);
+            if !subscribed && table.look_at(channel) {
+                drop(table);
+                self.changed.notify_one();
+            }
+            return Open::Pending(reply);
         }
         let name = Arc::<str>::from(channel);
         let reply = table
@@ -186,6 +192,11 @@ impl Interest {
         }
     }
 
+    /// A subscription could not be made: the maintainer has to look at the channel again.
+    fn failed(&self, channel: &str) {
+        self.table().look_at(channel);
+    }
+
     /// The fence with this number came back: answers those it covers, keeps the others.
     fn confirm(&self, fence: u64, unconfirmed: &mut Vec<Arc<str>>) {
         let mut table = self.table();
@@ -225,15 +236,23 @@ impl Interest {
 impl Table {
     /// Nobody wants the channel any more: forgets it, or true if the maintainer has to unsubscribe it first.
     fn unwanted(&mut self, channel: &str) -> bool {
-        let Some((name, entry)) = self.entries.get_key_value(channel) else {
+        let Some(entry) = self.entries.get(channel) else {
             return false;
         };
         if entry.subscription.is_some() {
-            return self.changed.insert(Arc::clone(name));
+            return self.look_at(channel);
         }
         self.entries.remove(channel);
         self.changed.remove(channel);
         false
+    }
+
+    /// Has the maintainer look at a known channel; true if it was not going to.
+    fn look_at(&mut self, channel: &str) -> bool {
+        let Some((name, _)) = self.entries.get_key_value(channel) else {
+            return false;
+        };
+        self.changed.insert(Arc::clone(name))
     }
 }
 
@@ -321,6 +340,8 @@ impl Maintainer {
                 continue;
             };
             let Ok(subscriber) = self.link.subscribe(subject).await else {
+                // The next round, at the latest after the fence's repeat time, tries it again.
+                self.interest.failed(&channel);
                 continue;
             };
             let (feed, handle) = futures::stream::abortable(subscriber);
@@ -449,6 +470,41 @@ mod tests {
         assert!(interest.channels.wants("a"));
         assert_eq!(interest.give_up("a", 0, &mut second), Settled::Undone);
         assert!(is_empty(&interest));
+    }
+
+    #[test]
+    fn a_failed_subscription_is_tried_again() {
+        let interest = interest();
+        let _reply = pending(interest.open("a", 0));
+        assert_eq!(interest.take_changed().len(), 1);
+        assert_eq!(interest.due("a"), Due::Subscribe);
+        interest.failed("a");
+        assert!(interest.has_changed());
+        assert_eq!(interest.take_changed().len(), 1);
+        assert_eq!(interest.due("a"), Due::Subscribe);
+    }
+
+    #[test]
+    fn a_failed_subscription_that_nobody_wants_any_more_is_forgotten() {
+        let interest = interest();
+        let mut reply = pending(interest.open("a", 0));
+        assert_eq!(interest.take_changed().len(), 1);
+        assert_eq!(interest.give_up("a", 0, &mut reply), Settled::Undone);
+        interest.failed("a");
+        assert!(is_empty(&interest));
+    }
+
+    #[test]
+    fn an_attach_to_a_channel_without_subscription_has_it_made() {
+        let interest = interest();
+        let _first = pending(interest.open("a", 0));
+        assert_eq!(interest.take_changed().len(), 1);
+        let _second = pending(interest.open("a", 1));
+        assert!(interest.has_changed());
+        let _feed = subscribe(&interest, "a", 1);
+        interest.take_changed();
+        let _third = pending(interest.open("a", 0));
+        assert!(!interest.has_changed(), "it is subscribed");
     }
 
     #[test]

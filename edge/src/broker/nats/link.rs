@@ -53,6 +53,8 @@ pub struct NatsStats {
     pub reconnects: AtomicU64,
     /// Publications handed to the connection.
     pub published: AtomicU64,
+    /// Joins and leaves that were not sent: their queue was full, or there was no connection.
+    pub events_dropped: AtomicU64,
 }
 
 /// What the client library reported.
@@ -246,12 +248,14 @@ impl NatsLink {
             .map_err(|error| NatsError::Client(error.into()))
     }
 
-    pub(super) async fn shutdown(&self) {
-        let flushed = self.is_connected()
-            && matches!(
-                timeout(self.0.write_timeout, self.0.client.flush()).await,
-                Ok(Ok(()))
-            );
+    /// Awaits what is still to be handed over (`rest`) and its way to the server, then closes for good.
+    pub(super) async fn shutdown(&self, rest: impl Future<Output = ()>) {
+        let flush = async {
+            rest.await;
+            self.0.client.flush().await
+        };
+        let flushed =
+            self.is_connected() && matches!(timeout(self.0.write_timeout, flush).await, Ok(Ok(())));
         self.0.closed.cancel();
         let drained = matches!(
             timeout(self.0.write_timeout, self.0.client.drain()).await,

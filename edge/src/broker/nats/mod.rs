@@ -7,6 +7,7 @@
 //! - `link`: the connection, its state and counters. It reconnects for ever; nothing is buffered meanwhile.
 //! - `interest`: one NATS subscription per channel that a shard of this node wants, and the proof that the
 //!   server knows about it.
+//! - `events`: the queue of joins and leaves.
 //! - `reader`: one task that merges all subscriptions and delivers into the shards' inboxes.
 //!
 //! Own publications come back through NATS like everybody's, so all nodes of one server see one order.
@@ -21,6 +22,7 @@
 //! Limit: in a cluster of NATS servers, [`NatsCore::attach`] proves that *our* server knows the interest, not
 //! that the others do; they learn it a moment later.
 
+mod events;
 mod interest;
 mod link;
 mod reader;
@@ -35,6 +37,7 @@ use tidewire_protocol::{ClientInfo, Join, Leave, Publication, Push};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use events::Events;
 use interest::{Interest, Open, Settled};
 pub use link::{NatsError, NatsLink, NatsStats};
 
@@ -82,6 +85,7 @@ impl std::fmt::Debug for NatsOptions {
 pub struct NatsCore {
     link: NatsLink,
     interest: Arc<Interest>,
+    events: Events,
 }
 
 impl NatsCore {
@@ -101,7 +105,12 @@ impl NatsCore {
                 .run_until_cancelled_owned(maintainer.run(connects)),
         );
         tokio::spawn(link.closed().run_until_cancelled_owned(reader.run()));
-        Ok(Self { link, interest })
+        let events = Events::start(link.clone());
+        Ok(Self {
+            link,
+            interest,
+            events,
+        })
     }
 
     /// The connection, for the questions between nodes.
@@ -147,7 +156,8 @@ impl NatsCore {
         Ok(Position::default())
     }
 
-    /// Sends a join or leave to all nodes. Best effort: it is lost while there is no connection.
+    /// Sends a join or leave to all nodes, in the order of the calls. Best effort: it is dropped (and counted)
+    /// while there is no connection, or when 1,024 of them wait for it.
     pub fn publish_event(&self, channel: &str, event: &Event) {
         let Some(subject) = self.link.subjects().channel(channel) else {
             return;
@@ -162,15 +172,7 @@ impl NatsCore {
             Event::Join(who) => push.join = Some(Join { info: info(who) }),
             Event::Leave(who) => push.leave = Some(Leave { info: info(who) }),
         }
-        let link = self.link.clone();
-        tokio::spawn(async move {
-            if let Err(error) = link
-                .publish(subject, Bytes::from(push.encode_to_vec()))
-                .await
-            {
-                tracing::debug!(%error, "a join or leave was not sent");
-            }
-        });
+        self.events.send(subject, Bytes::from(push.encode_to_vec()));
     }
 
     /// Makes the channel's publications reach the shard's inbox. Returns when the server knows.
@@ -224,7 +226,7 @@ impl NatsCore {
 
     /// Writes out what was published (at most for the write timeout), then closes the connection for good.
     pub async fn shutdown(&self) {
-        self.link.shutdown().await;
+        self.link.shutdown(self.events.flush()).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! `publish`: the order of channels-and-auth section 6.
 
-use tidewire_protocol::{ErrorCode, Publication, PublishRequest, PublishResult, Reply};
+use bytes::Bytes;
+use tidewire_protocol::{ClientInfo, ErrorCode, Publication, PublishRequest, PublishResult, Reply};
 
 use super::{Right, broker_error, options};
 use crate::broker::{BrokerError, Outcome, PublishOptions, StreamOptions, WhenFull};
@@ -26,10 +27,14 @@ pub(in crate::session) fn handle(
     };
     let member = ctx
         .grant(&request.channel)
-        .and_then(|grant| grant.member.as_deref().cloned());
+        .and_then(|grant| grant.member.as_ref());
+    let info = ClientInfo {
+        chan_info: member.map_or_else(Bytes::new, |member| member.chan_info.clone()),
+        ..session.client_info()
+    };
     let publication = Publication {
         data: request.data,
-        info: Some(member.unwrap_or_else(|| session.client_info())),
+        info: Some(info),
         ..Publication::default()
     };
     session.pending = Some(Box::new(Pending::Publish { id }));

@@ -41,9 +41,10 @@ pub(in crate::session) fn verified(
         return Step::Close(DisconnectCode::InvalidToken.into());
     }
     let subscribed = |channel: &String| ctx.subscribed(channel) == Subscribed::Yes;
-    if !claims.subscriptions.keys().eq(&*identity.token_channels)
-        || !claims.subscriptions.keys().all(subscribed)
-    {
+    // A channel that was unsubscribed meanwhile may be missing from the token.
+    let kept =
+        |channel: &String| claims.subscriptions.contains_key(channel) || !subscribed(channel);
+    if !claims.subscriptions.keys().all(subscribed) || !identity.token_channels.iter().all(kept) {
         return Step::Close(DisconnectCode::InsufficientState.into());
     }
     let expire_at = expiry(&claims, now);

@@ -10,7 +10,7 @@ use super::connect::ttl;
 use super::subscribe::{belongs, expiry};
 use crate::auth::{SubscribeClaims, TokenError};
 use crate::session::state::{Pending, bad_request, refuse};
-use crate::session::{Ctx, Request, Session, Step, Subscribed};
+use crate::session::{Ctx, Refreshed, Request, Session, Settle, Step, Subscribed};
 
 /// A refresh whose token is being verified.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl Verifying {
         let Self { id, channel } = self;
         let claims = match claims {
             Ok(claims) => claims,
-            Err(TokenError::Expired) => return refuse(id, ErrorCode::TokenExpired, ctx),
+            Err(TokenError::Expired) => return expired(id, &channel, ctx),
             Err(TokenError::Invalid(reason)) => {
                 tracing::info!(client = %session.client, %reason, "a subscription token is invalid");
                 return Step::Close(DisconnectCode::InvalidToken.into());
@@ -67,17 +67,18 @@ impl Verifying {
         }
         let now = ctx.unix_time();
         let expire_at = expiry(&claims);
-        if expire_at.is_some_and(|expire_at| expire_at <= now) {
-            return refuse(id, ErrorCode::TokenExpired, ctx);
-        }
-        let Some(grant) = ctx.grant(&channel) else {
+        if ctx.subscribed(&channel) != Subscribed::Yes {
             return refuse(id, ErrorCode::PermissionDenied, ctx);
-        };
-        grant.member = Some(Arc::new(ClientInfo {
+        }
+        if expire_at.is_some_and(|expire_at| expire_at <= now) {
+            return expired(id, &channel, ctx);
+        }
+        let member = Arc::new(ClientInfo {
             chan_info: claims.options.info.unwrap_or_default(),
             ..session.client_info()
-        }));
-        grant.expire_at = expire_at;
+        });
+        let refreshed = Refreshed { member, expire_at };
+        ctx.settle(&channel, Settle::Refreshed(refreshed));
         let result = SubRefreshResult {
             expires: expire_at.is_some(),
             ttl: expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
@@ -90,4 +91,22 @@ impl Verifying {
         });
         Step::Idle
     }
+}
+
+/// A refresh that came too late is not an error, which would end the subscription for good in some SDKs: the
+/// client is unsubscribed and comes back with a new token (client-protocol, section 21).
+fn expired(id: u32, channel: &str, ctx: &mut impl Ctx) -> Step {
+    if ctx.subscribed(channel) != Subscribed::Yes {
+        return refuse(id, ErrorCode::TokenExpired, ctx);
+    }
+    if ctx.grant(channel).is_some_and(|grant| grant.server_side) {
+        return Step::Close(DisconnectCode::SubscriptionExpired.into());
+    }
+    ctx.settle(channel, Settle::Expired);
+    ctx.reply(Reply {
+        id,
+        sub_refresh: Some(SubRefreshResult::default()),
+        ..Reply::default()
+    });
+    Step::Idle
 }
