@@ -474,8 +474,10 @@ enum Scripted {
     Channels(u32),
     Fails,
     Silent,
-    /// Presence, after a while.
+    /// Presence after a while, the rest at once.
     Slow,
+    /// All but presence.
+    Stuck,
 }
 
 struct Script {
@@ -512,6 +514,11 @@ impl Answerer for Script {
                 (Scripted::Channels(_), Question::Act(_)) => Answer::Done,
                 (Scripted::Fails, _) => Answer::Failed("scripted".to_owned()),
                 (Scripted::Silent, _) => std::future::pending().await,
+                (Scripted::Slow | Scripted::Stuck, Question::Act(_)) => Answer::Done,
+                (Scripted::Slow | Scripted::Stuck, Question::Info {}) => {
+                    Answer::Info(NodeInfo::default())
+                }
+                (Scripted::Stuck, _) => std::future::pending().await,
                 (Scripted::Slow, _) => {
                     sleep(Duration::from_millis(200)).await;
                     Answer::Presence(BTreeMap::new())
@@ -685,7 +692,16 @@ async fn a_node_that_asks_too_much_at_once_fails_the_surplus_at_once() {
     knows(&control, 2).await;
     let channels: Vec<_> = (0..100).map(|number| format!("x{number}")).collect();
     let asking = channels.iter().map(|channel| control.presence(channel));
-    let answers = futures::future::join_all(asking).await;
+    let others = async {
+        sleep(Duration::from_millis(20)).await;
+        control.info().await
+    };
+    let (answers, info) = futures::join!(futures::future::join_all(asking), others);
+    assert_eq!(
+        info.unwrap().len(),
+        2,
+        "other questions have their own room"
+    );
     let busy = answers
         .iter()
         .filter(|answer| matches!(answer, Err(ControlError::Busy)));
@@ -700,20 +716,21 @@ async fn a_node_that_is_asked_too_much_at_once_says_so() {
     let server = NatsServer::start();
     let (_a, control_a) = control(&server, "a", Scripted::Slow).await;
     let (_b, control_b) = control(&server, "b", Scripted::Slow).await;
-    let (_c, _control_c) = control(&server, "c", Scripted::Silent).await;
+    let (_c, _control_c) = control(&server, "c", Scripted::Stuck).await;
     knows(&control_a, 3).await;
     knows(&control_b, 3).await;
     let channels: Vec<_> = (0..64).map(|number| format!("x{number}")).collect();
-    // They fill the silent node, which answers none of them.
+    // They fill the stuck node, which answers none of them.
     let filling = futures::future::join_all(channels.iter().map(|it| control_a.presence(it)));
     let surplus = async {
         sleep(Duration::from_millis(500)).await;
         let asked = Instant::now();
         let answer = control_b.presence("x").await;
-        (answer, asked.elapsed())
+        let time = asked.elapsed();
+        (answer, time, control_b.info().await)
     };
-    let (answer, time) = tokio::select! {
-        answers = filling => panic!("the silent node answers: {answers:?}"),
+    let (answer, time, info) = tokio::select! {
+        answers = filling => panic!("the stuck node answers: {answers:?}"),
         surplus = surplus => surplus,
     };
     assert!(
@@ -721,4 +738,5 @@ async fn a_node_that_is_asked_too_much_at_once_says_so() {
         "{answer:?}"
     );
     assert!(time < Duration::from_secs(2), "{time:?}");
+    assert_eq!(info.unwrap().len(), 3, "it answers other questions");
 }

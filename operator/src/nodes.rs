@@ -60,7 +60,7 @@ pub struct Node {
     pub pod: String,
     /// Whether Kubernetes counts it as ready.
     pub ready: bool,
-    /// When it was last told of new live options: the value of the annotation.
+    /// What it was told of new live options, and when: the value of the annotation.
     pub told: Option<String>,
     /// Its answer, or why there is none.
     pub report: Result<NodeReport, String>,

@@ -414,6 +414,8 @@ async fn concurrent_publishers_give_all_shards_one_order(harness: Harness) {
     );
 }
 
+mod history;
+
 /// An inbox that always has some room, but not enough until its shard, on the same thread, has run.
 #[derive(Default)]
 struct SomeRoom {
@@ -463,26 +465,46 @@ fn run<F: Future<Output = ()>>(
     runtime.block_on(async { test(harness.await).await });
 }
 
+/// What every broker does, what those do that keep history, and how the others refuse that.
 macro_rules! suite {
-    ($($name:ident),* $(,)?) => {
+    (all: [$($name:ident),* $(,)?], history: [$($kept:ident),* $(,)?], without: [$($refused:ident),* $(,)?] $(,)?) => {
         mod memory {
             $(#[test] fn $name() { super::run(super::Harness::memory(), super::$name); })*
+            $(#[test] fn $kept() { super::run(super::Harness::memory(), super::history::$kept); })*
         }
         mod nats {
             $(#[test] fn $name() { super::run(super::Harness::nats(), super::$name); })*
+            $(#[test] fn $refused() { super::run(super::Harness::nats(), super::history::$refused); })*
         }
     };
 }
 
 suite! {
-    publications_arrive_in_order_at_every_attached_shard,
-    publications_keep_data_info_and_tags,
-    nothing_arrives_after_detach,
-    attach_is_idempotent,
-    attach_after_detach_ends_attached_without_duplicates,
-    racing_detach_and_attach_end_attached,
-    many_channels_attach_at_once,
-    a_full_shard_holds_back_all_shards_and_loses_nothing,
-    a_full_shard_refuses_who_will_not_wait,
-    concurrent_publishers_give_all_shards_one_order,
+    all: [
+        publications_arrive_in_order_at_every_attached_shard,
+        publications_keep_data_info_and_tags,
+        nothing_arrives_after_detach,
+        attach_is_idempotent,
+        attach_after_detach_ends_attached_without_duplicates,
+        racing_detach_and_attach_end_attached,
+        many_channels_attach_at_once,
+        a_full_shard_holds_back_all_shards_and_loses_nothing,
+        a_full_shard_refuses_who_will_not_wait,
+        concurrent_publishers_give_all_shards_one_order,
+    ],
+    history: [
+        a_stream_numbers_its_publications_and_keeps_the_newest,
+        a_read_begins_a_stream_and_publications_go_on_from_it,
+        a_page_is_complete_exactly_if_it_reaches_the_top_without_a_gap,
+        another_epoch_is_refused_to_readers_and_incomplete_for_subscribers,
+        expired_publications_go_and_the_numbers_go_on,
+        a_stream_that_nobody_uses_is_forgotten,
+        removed_publications_go_and_the_numbers_go_on,
+        a_key_is_published_once_in_five_minutes,
+        an_older_version_is_not_published,
+        a_patch_is_offered_against_the_previous_publication_of_the_stream,
+        a_publication_that_is_refused_leaves_no_trace,
+        page_and_inbox_have_no_gap_and_no_duplicate_while_others_publish,
+    ],
+    without: [history_and_positions_are_refused],
 }

@@ -156,8 +156,8 @@ impl Control {
 
     /// Asks every node and waits for all of them, at most 10 s.
     ///
-    /// Over NATS a node asks at most 64 questions at the same time and fails more at once. For the presence of one
-    /// channel it asks one at a time, and one for all who ask meanwhile.
+    /// Over NATS a node asks at most 64 questions for presence and 64 others at the same time, and fails more at
+    /// once. For the presence of one channel it asks one at a time, and one for all who ask meanwhile.
     ///
     /// # Errors
     /// See [`ControlError`]; there are no partial results.

@@ -7,8 +7,8 @@
 //! answers are awaited from the nodes known at that moment, except those that are dropped meanwhile. An answer
 //! may be larger than a NATS message, so it travels in numbered parts.
 //!
-//! Clients can start questions (presence), so both sides are bounded: a node fails what it cannot ask or answer now,
-//! and who asks for the presence of a channel shares one question with the others who wait for it.
+//! Clients can start questions for presence, so both sides are bounded, apart from the backends' questions: a node
+//! fails what it cannot ask or answer now, and who asks for the presence of a channel shares one question with the others who wait for it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::parts::{Assembly, Part, PartHead, join_part, split_part};
@@ -40,11 +40,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(7);
 /// How often an asker looks whether a node that it waits for was dropped.
 const ROLL_CHECK: Duration = Duration::from_millis(500);
 
-/// Questions that a node asks at the same time; more fail.
+/// Questions for presence that a node asks, and answers, at the same time, and as many others; more fail.
 const QUESTIONS_MAX: usize = 64;
-
-/// Questions that a node answers at the same time; more fail.
-const ANSWERS_MAX: usize = 64;
 
 /// Bytes of an answer in one message, at most; less if the server takes less.
 const PART_BYTES_MAX: usize = 256 * 1024;
@@ -84,9 +81,34 @@ struct Shared {
     others: Mutex<HashMap<String, Instant>>,
     open: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
     next_number: AtomicU64,
-    asking: Semaphore,
-    answering: Arc<Semaphore>,
+    asking: Limits,
+    answering: Limits,
     presence: Turns<Result<Arc<Vec<NodeReply>>, ControlError>>,
+}
+
+/// How many questions may be under way. What clients can start leaves the rest its room.
+struct Limits {
+    presence: Arc<Semaphore>,
+    others: Arc<Semaphore>,
+}
+
+impl Limits {
+    fn new() -> Self {
+        let limit = || Arc::new(Semaphore::new(QUESTIONS_MAX));
+        Self {
+            presence: limit(),
+            others: limit(),
+        }
+    }
+
+    /// Leave for one question, if there is room, until it is dropped.
+    fn permit(&self, question: &Question) -> Option<OwnedSemaphorePermit> {
+        let limit = match question {
+            Question::Presence { .. } => &self.presence,
+            Question::Info {} | Question::Channels { .. } | Question::Act(_) => &self.others,
+        };
+        Arc::clone(limit).try_acquire_owned().ok()
+    }
 }
 
 impl std::fmt::Debug for Shared {
@@ -111,8 +133,8 @@ impl NatsControl {
             others: Mutex::default(),
             open: Mutex::default(),
             next_number: AtomicU64::new(1),
-            asking: Semaphore::new(QUESTIONS_MAX),
-            answering: Arc::new(Semaphore::new(ANSWERS_MAX)),
+            asking: Limits::new(),
+            answering: Limits::new(),
             presence: Turns::default(),
         });
         tokio::spawn(closed.run_until_cancelled_owned(run(Arc::clone(&shared))));
@@ -147,7 +169,7 @@ impl NatsControl {
 
 impl Shared {
     async fn ask(&self, question: Question) -> Result<Vec<NodeReply>, ControlError> {
-        let Ok(_permit) = self.asking.try_acquire() else {
+        let Some(_permit) = self.asking.permit(&question) else {
             return Err(ControlError::Busy);
         };
         let deadline = Instant::now() + ANSWER_TIMEOUT;
@@ -367,7 +389,7 @@ async fn answer(shared: &Arc<Shared>, message: &Message) {
     if asked.from == shared.identity.id {
         return;
     }
-    let Ok(permit) = Arc::clone(&shared.answering).try_acquire_owned() else {
+    let Some(permit) = shared.answering.permit(&asked.question) else {
         let busy = Answer::Failed("busy".to_owned());
         return shared.send_answer(&asked.from, asked.number, &busy).await;
     };

@@ -19,6 +19,7 @@ mod frames;
 mod handshake;
 mod jwks;
 mod lifecycle;
+mod nats;
 mod presence;
 mod process;
 mod publishing;

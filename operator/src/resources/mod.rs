@@ -6,6 +6,7 @@ mod config_maps;
 mod deployment;
 mod disruption;
 mod nats;
+mod quantity;
 mod secrets;
 mod service_accounts;
 mod services;

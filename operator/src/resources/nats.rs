@@ -1,13 +1,14 @@
 //! NATS: a StatefulSet with JetStream on. Volumes outlive the cluster.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar,
-            EnvVarSource, HTTPGetAction, ObjectFieldSelector, PersistentVolumeClaim,
+            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort,
+            EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
+            LifecycleHandler, ObjectFieldSelector, PersistentVolumeClaim,
             PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec,
             Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
         },
@@ -26,7 +27,7 @@ use super::{
         Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION,
         NATS_MONITOR_PORT,
     },
-    pod_security, requirements,
+    pod_security, quantity, requirements,
 };
 use crate::validate::{Nats, short_hash};
 
@@ -34,7 +35,9 @@ const CONFIG_FILE: &str = "nats.conf";
 const CONFIG_PATH: &str = "/etc/nats";
 const DATA_PATH: &str = "/data";
 const VOLUME: &str = "data";
-/// Seconds a server may take to hand its clients over and to write its streams.
+const PID_PATH: &str = "/run/nats";
+const PID_FILE: &str = "nats.pid";
+/// Seconds a server may take to hand its clients over and to write its streams. Lame duck takes at most half of them.
 const GRACE_SECONDS: i64 = 60;
 
 /// Configuration of every server. Names come from the environment, so that all share one file.
@@ -43,6 +46,7 @@ pub(super) fn config_map(identity: &Identity, nats: &Nats) -> ConfigMap {
         "server_name: $POD_NAME\n\
          listen: \"0.0.0.0:{NATS_CLIENT_PORT}\"\n\
          http: \"0.0.0.0:{NATS_MONITOR_PORT}\"\n\
+         pid_file: \"{PID_PATH}/{PID_FILE}\"\n\
          lame_duck_grace_period: 5s\n\
          lame_duck_duration: 30s\n\
          jetstream {{\n  store_dir: \"{DATA_PATH}\"\n}}\n"
@@ -105,21 +109,27 @@ pub(super) fn stateful_set(
                 }),
                 spec: Some(pod(identity, nats)),
             },
-            volume_claim_templates: Some(vec![claim(identity, nats, existing)]),
+            volume_claim_templates: Some(claims(identity, nats, existing)),
             ..StatefulSetSpec::default()
         }),
         ..StatefulSet::default()
     }
 }
 
-fn claim(
+/// What the API server holds goes back whole: labels, access modes and what it filled in can change as little as the size.
+fn claims(
     identity: &Identity,
     nats: &Nats,
     existing: Option<&StatefulSet>,
-) -> PersistentVolumeClaim {
-    let size = existing
-        .and_then(template_size)
-        .unwrap_or_else(|| nats.storage.size.clone());
+) -> Vec<PersistentVolumeClaim> {
+    existing
+        .and_then(|set| set.spec.as_ref()?.volume_claim_templates.clone())
+        .filter(|templates| !templates.is_empty())
+        .unwrap_or_else(|| vec![claim(identity, nats)])
+}
+
+fn claim(identity: &Identity, nats: &Nats) -> PersistentVolumeClaim {
+    let size = nats.storage.size.clone();
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(VOLUME.to_owned()),
@@ -139,17 +149,7 @@ fn claim(
     }
 }
 
-fn template_size(set: &StatefulSet) -> Option<Quantity> {
-    let template = set
-        .spec
-        .as_ref()?
-        .volume_claim_templates
-        .as_ref()?
-        .first()?;
-    requested(template)
-}
-
-fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
+fn requested(claim: &PersistentVolumeClaim) -> Option<&Quantity> {
     claim
         .spec
         .as_ref()?
@@ -158,7 +158,6 @@ fn requested(claim: &PersistentVolumeClaim) -> Option<Quantity> {
         .requests
         .as_ref()?
         .get("storage")
-        .cloned()
 }
 
 fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
@@ -179,14 +178,21 @@ fn pod(identity: &Identity, nats: &Nats) -> PodSpec {
             ..Affinity::default()
         }),
         containers: vec![container(nats)],
-        volumes: Some(vec![Volume {
-            name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource {
-                name: identity.nats(),
-                ..ConfigMapVolumeSource::default()
-            }),
-            ..Volume::default()
-        }]),
+        volumes: Some(vec![
+            Volume {
+                name: "config".to_owned(),
+                config_map: Some(ConfigMapVolumeSource {
+                    name: identity.nats(),
+                    ..ConfigMapVolumeSource::default()
+                }),
+                ..Volume::default()
+            },
+            Volume {
+                name: "run".to_owned(),
+                empty_dir: Some(EmptyDirVolumeSource::default()),
+                ..Volume::default()
+            },
+        ]),
         ..PodSpec::default()
     }
 }
@@ -237,6 +243,21 @@ fn container(nats: &Nats) -> Container {
         ]),
         resources: Some(requirements(&nats.resources)),
         security_context: Some(container_security()),
+        // A server that is told to terminate stops at once, unless it is already handing its clients over. The image
+        // may hold nothing but the server, which is therefore its own messenger.
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                exec: Some(ExecAction {
+                    command: Some(vec![
+                        "nats-server".to_owned(),
+                        "--signal".to_owned(),
+                        format!("ldm={PID_PATH}/{PID_FILE}"),
+                    ]),
+                }),
+                ..LifecycleHandler::default()
+            }),
+            ..Lifecycle::default()
+        }),
         // Not plain /healthz: it fails until the servers have elected a leader, for which they must find each other.
         startup_probe: Some(Probe {
             failure_threshold: Some(120),
@@ -253,6 +274,7 @@ fn container(nats: &Nats) -> Container {
         volume_mounts: Some(vec![
             mount(VOLUME, DATA_PATH, None),
             mount("config", CONFIG_PATH, Some(true)),
+            mount("run", PID_PATH, None),
         ]),
         ..Container::default()
     }
@@ -289,7 +311,7 @@ pub struct ClaimGrowth {
     pub size: Quantity,
 }
 
-/// Claims whose size differs from the wanted one; the rules exclude that it is smaller.
+/// Claims that are smaller than wanted. One that somebody made larger stays so: volumes cannot shrink.
 #[must_use]
 pub fn claim_growth(
     identity: &Identity,
@@ -300,7 +322,9 @@ pub fn claim_growth(
     let ours = claims.iter().filter(|claim| {
         claim.name_any().starts_with(&prefix) && identity.may_adopt(&claim.metadata)
     });
-    ours.filter(|claim| requested(claim).is_some_and(|size| size != nats.storage.size))
+    let too_small =
+        |size: &Quantity| quantity::compare(size, &nats.storage.size) == Some(Ordering::Less);
+    ours.filter(|claim| requested(claim).is_some_and(too_small))
         .map(|claim| ClaimGrowth {
             claim: claim.name_any(),
             size: nats.storage.size.clone(),

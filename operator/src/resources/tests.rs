@@ -182,6 +182,52 @@ fn a_volume_template_that_exists_keeps_its_size_and_the_claims_grow_instead() {
 }
 
 #[test]
+fn claims_grow_only_when_they_are_smaller_whatever_the_spelling() {
+    let growth = |wanted: &str, held: &str| {
+        let cluster = validated(&format!(
+            "broker: {{nats: {{storage: {{size: {wanted}}}}}}}"
+        ));
+        let Broker::Nats(nats) = &cluster.broker else {
+            panic!("{:?}", cluster.broker)
+        };
+        let claim = serde_json::from_value(json!({
+            "metadata": {"name": "data-blue-nats-0", "labels": {names::CLUSTER_LABEL: "blue"}},
+            "spec": {"resources": {"requests": {"storage": held}}},
+        }));
+        claim_growth(&blue(), nats, &[claim.unwrap()]).len()
+    };
+    assert_eq!(growth("1024Mi", "1Gi"), 0);
+    assert_eq!(growth("10Gi", "20Gi"), 0);
+    assert_eq!(growth("10Gi", "9Gi"), 1);
+    assert_eq!(growth("10Gi", "10G"), 1);
+}
+
+#[test]
+fn a_volume_template_that_exists_goes_back_as_the_api_server_holds_it() {
+    let stored = json!([{
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "labels": {"of": "an older operator"}, "annotations": {"a": "b"}},
+        "spec": {
+            "accessModes": ["ReadWriteOncePod"],
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "slow",
+            "volumeMode": "Filesystem",
+        },
+        "status": {"phase": "Pending"},
+    }]);
+    let existing = json!({"spec": {
+        "serviceName": "blue-nats", "selector": {}, "template": {}, "volumeClaimTemplates": stored,
+    }});
+    let fetched = Fetched {
+        nats: Some(serde_json::from_value(existing).unwrap()),
+        ..Fetched::default()
+    };
+    let all = children("broker: {nats: {storage: {size: 20Gi}}}", &fetched);
+    assert_eq!(all[5][0]["spec"]["volumeClaimTemplates"], stored);
+}
+
+#[test]
 fn a_single_nats_server_waits_for_no_others() {
     let config = |spec| {
         children(spec, &Fetched::default())[2][2]["data"]["nats.conf"]
@@ -192,6 +238,39 @@ fn a_single_nats_server_waits_for_no_others() {
     assert!(!config("broker: {nats: {replicas: 1}}").contains("cluster {"));
     let three = config("{}");
     assert_eq!(three.matches("nats://blue-nats-").count(), 3, "{three}");
+}
+
+#[test]
+fn a_nats_server_hands_its_clients_over_before_it_is_told_to_terminate() {
+    let all = children("{}", &Fetched::default());
+    let pod = all[5][0].pointer("/spec/template/spec").unwrap();
+    let container = &pod["containers"][0];
+    let hook = container
+        .pointer("/lifecycle/preStop/exec/command")
+        .unwrap();
+    let pid_file = hook[2].as_str().unwrap().strip_prefix("ldm=").unwrap();
+    let config = all[2][2]["data"]["nats.conf"].as_str().unwrap();
+    assert!(
+        config.contains(&format!("pid_file: \"{pid_file}\"\n")),
+        "{config}"
+    );
+    // The root is read-only, so the file needs a volume.
+    let folder = pid_file.rsplit_once('/').unwrap().0;
+    let mount = container["volumeMounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|mount| mount["mountPath"] == folder)
+        .unwrap();
+    let volume = pod["volumes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|volume| volume["name"] == mount["name"])
+        .unwrap();
+    assert_eq!(volume["emptyDir"], json!({}));
+    assert!(config.contains("lame_duck_duration: 30s"), "{config}");
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() > 30);
 }
 
 #[test]

@@ -1,0 +1,319 @@
+//! Nodes that share a NATS server, which is late, frozen and killed.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::client::Client;
+use crate::support::server::Server;
+use crate::support::{eventually, token};
+
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../support/nats_server.rs"]
+mod nats_server;
+
+use nats_server::{NatsServer, free_port, url};
+
+/// Long enough to notice what must not happen.
+const MOMENT: Duration = Duration::from_millis(300);
+
+fn options(url: &str) -> Value {
+    json!({
+        "broker": {"enabled": true, "type": "nats", "nats": {"url": url, "prefix": "test"}},
+        "client": {"ping_interval": "1s", "pong_timeout": "900ms"},
+        "channel": {
+            "without_namespace": {
+                "allow_subscribe_for_client": true,
+                "allow_publish_for_client": true,
+            },
+            "namespaces": [{
+                "name": "room", "allow_subscribe_for_client": true, "presence": true,
+                "allow_presence_for_subscriber": true,
+                "join_leave": true, "force_push_join_leave": true,
+            }],
+        },
+    })
+}
+
+fn internal_error() -> Value {
+    json!({"error": {"code": 100, "message": "internal server error"}})
+}
+
+/// A node that is connected to this server.
+async fn node(nats: &NatsServer) -> Server {
+    let node = Server::start(&options(&nats.url()));
+    publishes(&node).await;
+    node
+}
+
+/// Waits until the node publishes.
+async fn publishes(node: &Server) {
+    let request = json!({"channel": "probe", "data": 0});
+    let publish = async || node.api("publish", &request).await;
+    eventually("publishing", json!({"result": {}}), publish).await;
+}
+
+/// Two nodes that know each other.
+async fn pair(nats: &NatsServer) -> (Server, Server) {
+    let (a, b) = (node(nats).await, node(nats).await);
+    for node in [&a, &b] {
+        let nodes = async || {
+            let answer = node.api("info", &json!({})).await;
+            answer["result"]["nodes"].as_array().map(Vec::len)
+        };
+        eventually("nodes", Some(2), nodes).await;
+    }
+    (a, b)
+}
+
+/// A client of this user that answers its pings, and its id.
+async fn client(node: &Server, user: &str) -> (Client, String) {
+    let mut client = Client::open(node).await;
+    client.answer_pings();
+    let connected = client.connect(&token::of(user)).await;
+    let id = connected["client"].as_str().unwrap().to_owned();
+    (client, id)
+}
+
+#[tokio::test]
+async fn what_one_node_publishes_the_other_delivers_in_order() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let (mut publisher, _) = client(&a, "1").await;
+    let (mut subscriber, _) = client(&b, "2").await;
+    subscriber.subscribe("x").await;
+    for number in 0..100 {
+        a.publish("x", &json!(number)).await;
+    }
+    for number in 100..200 {
+        let publish = json!({"publish": {"channel": "x", "data": number}});
+        let reply = publisher.call(publish).await;
+        assert_eq!(reply["publish"], json!({}), "{reply}");
+    }
+    for number in 0..200 {
+        assert_eq!(subscriber.publication("x").await, number);
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_after_the_reply_to_a_subscribe_is_not_missed() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let (mut subscriber, _) = client(&b, "1").await;
+    for number in 0..100 {
+        let channel = format!("x{number}");
+        subscriber.subscribe(&channel).await;
+        a.publish(&channel, &json!(number)).await;
+        assert_eq!(subscriber.publication(&channel).await, number);
+    }
+}
+
+#[tokio::test]
+async fn commands_behind_a_subscribe_that_waits_for_nats_run_in_order_after_it() {
+    let nats = NatsServer::start();
+    let node = node(&nats).await;
+    let (mut client, _) = client(&node, "1").await;
+    nats.freeze();
+    let frame = [
+        json!({"id": 11, "subscribe": {"channel": "x"}}),
+        json!({"id": 12, "publish": {"channel": "x", "data": "x"}}),
+        json!({"id": 13, "subscribe": {"channel": "y"}}),
+    ]
+    .map(|command| command.to_string())
+    .join("\n");
+    client.send(&frame).await;
+    client
+        .send("{\"id\":14,\"publish\":{\"channel\":\"y\",\"data\":\"y\"}}")
+        .await;
+    client
+        .send("{\"id\":15,\"unsubscribe\":{\"channel\":\"nothing\"}}")
+        .await;
+    client.silence(MOMENT).await;
+    nats.thaw();
+    let (mut replies, mut publications) = (Vec::new(), Vec::new());
+    while replies.len() < 5 || publications.len() < 2 {
+        let message = client.recv().await;
+        assert_eq!(message["error"], Value::Null, "{message}");
+        match message["id"].as_u64() {
+            Some(id) => replies.push(id),
+            None => publications.push(message["push"]["pub"]["data"].clone()),
+        }
+    }
+    assert_eq!(replies, [11, 12, 13, 14, 15]);
+    assert_eq!(publications, ["x", "y"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_while_its_subscribe_waits_leaves_nothing_behind() {
+    let nats = NatsServer::start();
+    let node = node(&nats).await;
+    let (mut client, _) = client(&node, "1").await;
+    nats.freeze();
+    client.command(json!({"subscribe": {"channel": "x"}})).await;
+    client.silence(MOMENT).await;
+    assert_eq!(node.counts().await[0], 1);
+    drop(client);
+    eventually("counts", [0; 4], async || node.counts().await).await;
+    nats.thaw();
+    let (mut next, _) = self::client(&node, "2").await;
+    next.subscribe("y").await;
+    // Whatever the server had to say about "x" came before the proof of "y".
+    assert_eq!(node.counts().await, [1; 4]);
+    let channels = node.result("channels", json!({})).await;
+    assert_eq!(channels, json!({"channels": {"y": {"num_clients": 1}}}));
+    // Its second attempt does not find remains of the first.
+    next.subscribe("x").await;
+    node.publish("x", &json!(1)).await;
+    assert_eq!(next.publication("x").await, 1);
+}
+
+#[tokio::test]
+async fn while_nats_is_away_calls_fail_connections_live_and_everything_heals() {
+    let port = free_port();
+    let node = Server::start(&options(&url(port)));
+    let mut client = Client::connected(&node, "1").await;
+    let began = Instant::now();
+    let id = client.command(json!({"subscribe": {"channel": "x"}})).await;
+    let mut pings = 0;
+    let reply = loop {
+        let message = client.recv().await;
+        if message != json!({}) {
+            break message;
+        }
+        pings += 1;
+        client.send("{}").await;
+    };
+    let waited = began.elapsed().as_secs_f64();
+    assert_eq!(
+        (&reply["id"], &reply["error"]["code"]),
+        (&json!(id), &json!(100)),
+        "{reply}"
+    );
+    assert!((3.9..6.0).contains(&waited), "{waited}");
+    assert!(pings >= 3, "{pings} pings");
+    client.answer_pings();
+    assert_eq!(node.counts().await, [1, 1, 0, 0]);
+
+    let began = Instant::now();
+    let request = json!({"channel": "x", "data": 1});
+    assert_eq!(node.api("publish", &request).await, internal_error());
+    assert_eq!(client.refused(json!({"publish": request})).await, 100);
+    assert!(began.elapsed() < Duration::from_secs(1), "at once");
+    // The answers to its pings were not late, whenever they were looked at.
+    client.silence(Duration::from_secs(2)).await;
+
+    let _nats = NatsServer::start_on(port);
+    publishes(&node).await;
+    client.subscribe("x").await;
+    node.publish("x", &json!(2)).await;
+    assert_eq!(client.publication("x").await, 2);
+    assert_eq!(node.disconnects(3012).await, 0);
+}
+
+#[tokio::test]
+async fn what_a_backend_does_to_a_user_happens_on_all_nodes() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let (mut near, near_id) = client(&a, "42").await;
+    let (mut far, far_id) = client(&b, "42").await;
+    let (mut other, _) = client(&b, "43").await;
+
+    let request = json!({"user": "42", "channel": "room:a", "data": {"hello": 1}});
+    a.result("subscribe", request).await;
+    for client in [&mut near, &mut far] {
+        // Another's join may come first.
+        loop {
+            let push = client.push("room:a").await;
+            if push["subscribe"].is_object() {
+                assert_eq!(push["subscribe"]["data"], json!({"hello": 1}));
+                break;
+            }
+        }
+    }
+    for node in [&a, &b] {
+        let result = node.result("presence", json!({"channel": "room:a"})).await;
+        let expected = json!({
+            &near_id: {"user": "42", "client": near_id},
+            &far_id: {"user": "42", "client": far_id},
+        });
+        assert_eq!(result["presence"], expected);
+        let stats = node.result("presence_stats", json!({"channel": "room:a"}));
+        assert_eq!(stats.await, json!({"num_clients": 2, "num_users": 1}));
+        let channels = node.result("channels", json!({})).await;
+        assert_eq!(channels["channels"]["room:a"]["num_clients"], 2);
+    }
+    let asked = json!({"presence": {"channel": "room:a"}});
+    let (_, reply) = near.call_among_pushes(asked).await;
+    let present = reply["presence"]["presence"].as_object().unwrap();
+    assert!(present.contains_key(&far_id), "{reply}");
+
+    let request = json!({"user": "42", "client": far_id, "channel": "room:a"});
+    a.result("unsubscribe", request).await;
+    while !far.push("room:a").await["unsubscribe"].is_object() {}
+    let result = a.result("presence", json!({"channel": "room:a"})).await;
+    let expected = json!({&near_id: {"user": "42", "client": near_id}});
+    assert_eq!(result["presence"], expected);
+
+    let request = json!({"user": "42", "whitelist": [near_id]});
+    a.result("disconnect", request).await;
+    assert_eq!(far.closed().await, (3503, "force disconnect".into()));
+    other.subscribe("x").await;
+    let left = json!({"channel": "room:a"});
+    let (_, reply) = near.call_among_pushes(json!({"unsubscribe": left})).await;
+    assert_eq!(
+        reply["unsubscribe"],
+        json!({}),
+        "the spared one lives: {reply}"
+    );
+}
+
+#[tokio::test]
+async fn joins_and_leaves_reach_the_other_node_in_order() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let (mut observer, observer_id) = client(&a, "1").await;
+    observer.subscribe("room:a").await;
+    let push = observer.push("room:a").await;
+    assert_eq!(push["join"]["info"]["client"], observer_id, "{push}");
+    let (mut visitor, id) = client(&b, "2").await;
+    let event = |name: &str| json!({name: {"info": {"user": "2", "client": id}}});
+    for _ in 0..10 {
+        visitor.subscribe("room:a").await;
+        assert_eq!(visitor.push("room:a").await, event("join"));
+        assert_eq!(observer.push("room:a").await, event("join"));
+        let unsubscribe = json!({"unsubscribe": {"channel": "room:a"}});
+        let reply = visitor.call(unsubscribe).await;
+        assert_eq!(reply["unsubscribe"], json!({}), "{reply}");
+        assert_eq!(observer.push("room:a").await, event("leave"));
+    }
+    visitor.subscribe("room:a").await;
+    assert_eq!(observer.push("room:a").await, event("join"));
+    drop(visitor);
+    assert_eq!(observer.push("room:a").await, event("leave"));
+}
+
+#[tokio::test]
+async fn nodes_come_together_again_after_their_server_was_killed() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let (mut subscriber, _) = client(&b, "1").await;
+    subscriber.subscribe("x").await;
+    let port = nats.port();
+    drop(nats);
+    let request = json!({"channel": "x", "data": "lost"});
+    let publish = async || a.api("publish", &request).await;
+    eventually("the loss", internal_error(), publish).await;
+    assert_eq!(a.api("info", &json!({})).await, internal_error());
+    sleep(MOMENT).await;
+
+    let _nats = NatsServer::start_on(port);
+    publishes(&a).await;
+    publishes(&b).await;
+    // The proof of a new subscription says that the old ones are restored.
+    subscriber.subscribe("y").await;
+    a.publish("x", &json!("again")).await;
+    assert_eq!(subscriber.publication("x").await, "again");
+    let nodes = a.result("info", json!({})).await["nodes"].clone();
+    assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
+}
