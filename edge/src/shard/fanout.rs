@@ -79,6 +79,9 @@ impl Turn<'_> {
         let unfit = self.push_to_members(
             name,
             |kind, conn| {
+                if step != Step::Gap && !kind.filtered {
+                    return true;
+                }
                 let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
                 if step == Step::Gap && grant.is_some_and(|grant| grant.positioned) {
                     return false;
