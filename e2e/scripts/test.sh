@@ -42,10 +42,16 @@ selection=()
 [ "${1:-all}" = all ] || selection=(--test sdk --test browser --test cluster)
 if [ "$(id -u)" = 0 ]; then phase "Debian packages" "$HERE/install.sh" cluster browser; fi
 phase "downloads" download
+if [ "${1:-all}" = all ]; then
+  phase "formatting" cargo fmt --all --check
+  phase "lints" cargo clippy --workspace --all-targets -- -D warnings
+  phase "generated files" "$REPOSITORY/charts/generate.sh" check
+fi
 phase "build of the tests" cargo test --workspace --no-run "${selection[@]}"
 phase "NATS" "$HERE/build.sh" nats-server
 if [ -z "${KUBECONFIG:-}" ]; then
   phase "Kubernetes" "$HERE/build.sh"
   phase "product images" "$SCRIPTS/images.sh"
+  [ "${1:-all}" != all ] || phase "make cluster and its printed commands" "$SCRIPTS/walk.sh"
 fi
 phase "tests" run_tests "${selection[@]}"

@@ -2,6 +2,7 @@
 //! with `tidewire_`. Figures live in the shards and are summed when somebody scrapes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -10,6 +11,7 @@ use prometheus::{
 };
 
 use crate::VERSION;
+use crate::broker::{Broker, NatsStats};
 use crate::control::Control;
 use crate::services::Services;
 use crate::shard::Handle;
@@ -174,6 +176,20 @@ impl NodeCollector {
             "The limit of clients, 0 = none.",
             limit,
         )?);
+        if let Broker::Nats(nats) = &*self.services.broker {
+            families.extend(nats_counters(nats.stats())?);
+        }
+        let failures = IntCounter::new(
+            "tidewire_config_reload_failures_total",
+            "Reloads that were refused; the running configuration stayed.",
+        )?;
+        failures.inc_by(
+            self.services
+                .settings
+                .reload_failures
+                .load(Ordering::Relaxed),
+        );
+        families.extend(failures.collect());
         families.extend(build()?);
         families.extend(self.accepted()?);
         families.extend(self.by_code(
@@ -232,6 +248,43 @@ fn gauge(name: &str, help: &str, value: u64) -> prometheus::Result<Vec<MetricFam
     let gauge = IntGauge::new(name, help)?;
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
     Ok(gauge.collect())
+}
+
+fn nats_counters(stats: &NatsStats) -> prometheus::Result<Vec<MetricFamily>> {
+    let counters = [
+        (
+            "tidewire_nats_messages_received_total",
+            "Messages taken from NATS, of all channels.",
+            &stats.messages_received,
+        ),
+        (
+            "tidewire_nats_published_total",
+            "Publications handed to NATS.",
+            &stats.published,
+        ),
+        (
+            "tidewire_nats_decode_errors_total",
+            "Messages from NATS that are no pushes.",
+            &stats.decode_errors,
+        ),
+        (
+            "tidewire_nats_slow_consumers_total",
+            "Messages that NATS dropped because this node was slow.",
+            &stats.slow_consumers,
+        ),
+        (
+            "tidewire_nats_reconnects_total",
+            "Connections to NATS after the first.",
+            &stats.reconnects,
+        ),
+    ];
+    let mut families = Vec::new();
+    for (name, help, value) in counters {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value.load(Ordering::Relaxed));
+        families.extend(counter.collect());
+    }
+    Ok(families)
 }
 
 fn build() -> prometheus::Result<Vec<MetricFamily>> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::http::StatusCode;
 use tidewire_config::load::{Loaded, Sources};
 use tidewire_config::{BrokerType, Config, HttpServer};
@@ -19,12 +20,13 @@ use crate::api::Api;
 use crate::broker::{Broker, Channels, Inbox, Memory, NatsCore, NatsOptions, SHARDS_MAX};
 use crate::config::{Settings, reload};
 use crate::control::Control;
-use crate::front::{self, Routers, WebSocketFront};
+use crate::front::{self, Connections, Routers, WebSocketFront};
 use crate::internal::{Identity, Internal};
 use crate::metrics::Metrics;
 use crate::services::Services;
 use crate::shard::inbox::{Event, Listener};
 use crate::shard::{Handle, Shard};
+use crate::transport::origin::AllowedOrigins;
 
 mod answers;
 
@@ -142,8 +144,9 @@ impl Node {
             let (handle, services, routers) =
                 (Arc::clone(handle), services.clone(), routers.clone());
             let (stop, stop_http) = (stop.clone(), stop_http.clone());
+            let (started, has_started) = std::sync::mpsc::sync_channel(1);
             let run = move || {
-                run_shard(stop.clone(), || {
+                run_shard(stop.clone(), &started, || {
                     let shard = Shard::install(id, handle, services);
                     shard.start(&stop, routers.serve(Rc::clone(&shard), stop_http));
                 });
@@ -153,6 +156,9 @@ impl Node {
                     .name(format!("shard-{id}"))
                     .spawn(run)?,
             );
+            has_started
+                .recv()?
+                .context("a shard's runtime cannot be built")?;
         }
         Ok(Self {
             settings,
@@ -177,26 +183,34 @@ impl Node {
         sources: &Sources,
         shutdown: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let external = front::accept(listeners.external, Listener::External, &self.shards);
+        let shards = Arc::clone(&self.shards);
+        let external = front::accept(listeners.external, Listener::External, &shards);
         let internal = async {
             match listeners.internal {
-                Some(listener) => front::accept(listener, Listener::Internal, &self.shards).await,
+                Some(listener) => front::accept(listener, Listener::Internal, &shards).await,
                 None => std::future::pending().await,
             }
         };
+        tokio::pin!(internal);
         tokio::select! {
             result = external => result?,
-            result = internal => result?,
+            result = &mut internal => result?,
             () = reload::watch(&self.settings, sources) => {}
             () = reload_on_hangup(&self.settings, sources) => {}
             () = self.broker.run() => {}
-            () = async { shutdown.await; self.drain().await } => {}
+            () = async { shutdown.await; self.announce().await } => {}
+        }
+        // The listener for clients is closed from here on; the API goes on to the end.
+        tokio::select! {
+            result = internal => result?,
+            () = self.broker.run() => {}
+            () = self.close_clients() => {}
         }
         self.end().await
     }
 
-    /// Readiness turns false and accepting goes on until load balancers have noticed; then clients leave.
-    async fn drain(&self) {
+    /// Readiness turns false; accepting goes on until load balancers have noticed.
+    async fn announce(&self) {
         self.draining.store(true, Ordering::Relaxed);
         let wait = self.settings.boot.tidewire.drain.endpoint_propagation.get();
         tracing::info!(
@@ -205,6 +219,10 @@ impl Node {
             "draining"
         );
         tokio::time::sleep(wait).await;
+    }
+
+    /// Every client is closed with 3001, also those that come out of a handshake now; then API calls end.
+    async fn close_clients(&self) {
         for shard in self.shards.iter() {
             shard
                 .inbox
@@ -326,12 +344,15 @@ fn routers(
     internal: Internal,
 ) -> anyhow::Result<Routers> {
     let boot = &services.settings.boot;
-    let mut external = axum::Router::new();
-    let mut inner = internal.router();
+    let origins = Arc::new(AllowedOrigins::new(&boot.client.allowed_origins)?);
+    let mut endpoints = axum::Router::new();
     if !boot.websocket.disabled {
-        external =
-            external.merge(WebSocketFront::new(services.clone(), Arc::clone(shards))?.router());
+        endpoints =
+            endpoints.merge(WebSocketFront::new(services.clone(), Arc::clone(&origins)).router());
     }
+    let connections = Connections::new(services.clone(), origins, Arc::clone(shards));
+    let mut external = connections.router(endpoints);
+    let mut inner = internal.router();
     if boot.tidewire.demo.enabled {
         external = external.merge(front::demo(services.clone()));
     }
@@ -356,17 +377,27 @@ async fn not_found() -> (StatusCode, &'static str) {
     (StatusCode::NOT_FOUND, "404 page not found\n")
 }
 
-/// The thread of a shard: its runtime, until `stop`.
-fn run_shard(stop: CancellationToken, start: impl FnOnce()) {
-    match Builder::new_current_thread()
+/// The thread of a shard: its runtime, until `stop`. Says first whether there is one.
+fn run_shard(
+    stop: CancellationToken,
+    started: &std::sync::mpsc::SyncSender<std::io::Result<()>>,
+    start: impl FnOnce(),
+) {
+    let runtime = Builder::new_current_thread()
         .enable_all()
-        .build_local(LocalOptions::default())
-    {
-        Ok(runtime) => runtime.block_on(async move {
+        .build_local(LocalOptions::default());
+    let (runtime, result) = match runtime {
+        Ok(runtime) => (Some(runtime), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    if started.send(result).is_err() {
+        return;
+    }
+    if let Some(runtime) = runtime {
+        runtime.block_on(async move {
             start();
             stop.cancelled().await;
-        }),
-        Err(error) => tracing::error!(%error, "a shard's runtime cannot be built"),
+        });
     }
 }
 
@@ -376,7 +407,7 @@ async fn reload_on_hangup(settings: &Settings, sources: &Sources) {
         Ok(mut hangups) => {
             while hangups.recv().await.is_some() {
                 tracing::info!("reloading configuration");
-                reload::report(reload::reload(settings, sources));
+                reload::report(settings, reload::reload(settings, sources));
             }
         }
         Err(error) => tracing::warn!(%error, "SIGHUP cannot be received"),

@@ -44,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("api", &["broker", "config", "control", "services"]),
-    ("metrics", &["control", "services", "shard"]),
+    ("metrics", &["broker", "control", "services", "shard"]),
     (
         "internal",
         &["broker", "config", "metrics", "services", "shard"],
@@ -56,8 +56,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "api", "broker", "config", "control", "front", "internal", "metrics", "services",
+            "api",
+            "broker",
+            "config",
+            "control",
+            "front",
+            "internal",
+            "metrics",
+            "services",
             "shard",
+            "transport",
         ],
     ),
 ];

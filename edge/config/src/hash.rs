@@ -128,12 +128,12 @@ mod tests {
             json!({
                 "http_server": { "port": 8000 },
                 "client": { "ping_interval": "25s" },
-                "http_api": { "key": "k" },
             })
         );
         assert_eq!(
             live,
             json!({
+                "http_api": { "key": "k" },
                 "client": { "insecure": true, "token": { "issuer": "me" } },
                 "channel": { "namespaces": [{ "name": "chat" }], "max_length": 100 },
             })

@@ -63,7 +63,8 @@ impl Api {
         if self.options.insecure {
             return true;
         }
-        let key = self.options.key.expose().as_bytes();
+        let live = self.services.settings.live();
+        let key = live.config.http_api.key.expose().as_bytes();
         let is_key = |given: &[u8]| !key.is_empty() && verify_slices_are_equal(given, key).is_ok();
         let by_header = match headers.get("x-api-key").filter(|value| !value.is_empty()) {
             Some(given) => is_key(given.as_bytes()),

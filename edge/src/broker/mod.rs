@@ -1,6 +1,6 @@
 //! How publications travel between shards and between nodes.
 //!
-//! The contract every backend keeps (`design`: ARCHITECTURE.md, "Broker"):
+//! The contract every backend keeps:
 //! - from the reply of [`Broker::attach`] on, everything published to the channel reaches that shard's
 //!   [`Inbox`] in order, until [`Broker::detach`];
 //! - a publication that was refused was not delivered to anybody;

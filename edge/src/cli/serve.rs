@@ -19,14 +19,42 @@ pub(super) fn serve(sources: &Sources) -> anyhow::Result<()> {
     for path in &loaded.without_effect {
         tracing::warn!(option = path, "this option has no effect yet");
     }
+    warn_of_open_doors(&loaded.config);
     let listeners = Listeners::bind(&loaded.config)?;
     start(loaded, listeners, sources)
+}
+
+/// Options that are for development.
+fn warn_of_open_doors(config: &Config) {
+    let doors = [
+        (
+            "client.insecure",
+            config.client.insecure,
+            "clients need no token and may do everything",
+        ),
+        (
+            "http_api.insecure",
+            config.http_api.insecure,
+            "whoever reaches the API may use it",
+        ),
+        (
+            "tidewire.demo.enabled",
+            config.tidewire.demo.enabled,
+            "whoever asks gets a token for any user",
+        ),
+    ];
+    for (option, open, meaning) in doors {
+        if open {
+            tracing::warn!(option, meaning, "for development only");
+        }
+    }
 }
 
 /// Runs a node on bound listeners.
 pub(super) fn start(loaded: Loaded, listeners: Listeners, sources: &Sources) -> anyhow::Result<()> {
     let pid_file = PidFile::write(&loaded.config)?;
-    let timeout = loaded.config.shutdown.timeout.get();
+    let drain = &loaded.config.tidewire.drain;
+    let timeout = drain.endpoint_propagation.get() + loaded.config.shutdown.timeout.get();
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

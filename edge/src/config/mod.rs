@@ -6,6 +6,7 @@
 pub mod reload;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use tidewire_config::load::Loaded;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub boot_hash: String,
     /// The current live options.
     pub live: ArcSwap<Live>,
+    /// Reloads that were refused since the start.
+    pub reload_failures: AtomicU64,
     /// Fetched token keys, which outlive every snapshot.
     pub key_sets: KeySets,
 }
@@ -56,6 +59,7 @@ impl Settings {
             boot,
             boot_hash: loaded.boot_hash,
             live: ArcSwap::from_pointee(live),
+            reload_failures: AtomicU64::new(0),
             key_sets,
         })
     }

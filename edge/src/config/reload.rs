@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidewire_config::load::{self, LoadError, Sources};
@@ -78,14 +79,15 @@ pub async fn watch(settings: &Settings, sources: &Sources) {
         let now = read();
         if now != seen {
             seen = now;
-            report(reload(settings, sources));
+            report(settings, reload(settings, sources));
         }
     }
 }
 
-/// Logs what came of a reload.
-pub fn report(result: Result<(), ReloadError>) {
+/// Logs and counts what came of a reload.
+pub fn report(settings: &Settings, result: Result<(), ReloadError>) {
     if let Err(error) = result {
+        settings.reload_failures.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
             error = crate::chain(&error),
             "the running configuration stays"

@@ -1,8 +1,9 @@
 //! Listening, and handing each raw socket to the least loaded shard.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,6 +14,9 @@ use crate::shard::inbox::{Event, Listener};
 
 /// Connections that the kernel may hold ready.
 const BACKLOG: i32 = 4096;
+
+/// Sockets that may wait in one shard's inbox.
+const HANDED_MAX: u64 = 4096;
 
 /// Pause after an accept that failed for lack of file descriptors or memory.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -75,9 +79,7 @@ pub async fn accept(
                     tracing::debug!(%error, "an accepted socket was dead");
                     continue;
                 }
-                if let Some(shard) = shards.iter().min_by_key(|shard| load(shard)) {
-                    shard.inbox.post(Event::Socket(socket, kind));
-                }
+                hand_over(socket, kind, shards);
             }
             Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Ok(Err(error)) => {
@@ -89,6 +91,22 @@ pub async fn accept(
     }
 }
 
+/// Gives a socket to the least loaded shard; if even that one does not keep up, the socket is closed.
+fn hand_over(socket: TcpStream, kind: Listener, shards: &[Arc<Handle>]) {
+    let Some(shard) = shards.iter().min_by_key(|shard| load(shard)) else {
+        return;
+    };
+    if shard.handed.load(Ordering::Relaxed) >= HANDED_MAX {
+        tracing::warn!("no shard keeps up with new connections, one was closed");
+        return;
+    }
+    shard.handed.fetch_add(1, Ordering::Relaxed);
+    shard.inbox.post(Event::Socket(socket, kind));
+}
+
 fn load(shard: &Handle) -> u64 {
-    shard.counters.connections.value() + shard.counters.http_connections.value()
+    let counters = &shard.counters;
+    counters.connections.value()
+        + counters.http_connections.value()
+        + shard.handed.load(Ordering::Relaxed)
 }

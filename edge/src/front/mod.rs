@@ -2,7 +2,9 @@
 //! stream away.
 
 mod accept;
+mod connections;
 mod demo;
+mod rate;
 mod websocket;
 
 use std::rc::Rc;
@@ -19,6 +21,7 @@ use crate::shard::Shard;
 use crate::shard::inbox::{Event, Listener};
 
 pub use accept::{accept, bind};
+pub use connections::Connections;
 pub use demo::demo;
 pub use websocket::WebSocketFront;
 

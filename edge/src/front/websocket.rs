@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    CONNECTION, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL,
+    UPGRADE,
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -16,33 +17,25 @@ use tidewire_protocol::Encoding;
 use tokio::net::TcpStream;
 
 use crate::services::Services;
+use crate::shard;
 use crate::shard::stream::Stream;
-use crate::shard::{self, Handle};
-use crate::transport::origin::{AllowedOrigins, InvalidPattern};
+use crate::transport::origin::AllowedOrigins;
+use crate::transport::websocket::deflate;
 use crate::transport::websocket::handshake::{self, Upgrade};
+use crate::transport::{Framing, Variant};
 
 /// The endpoint's state.
 #[derive(Clone, Debug)]
 pub struct WebSocketFront {
     services: Services,
     origins: Arc<AllowedOrigins>,
-    shards: Arc<[Arc<Handle>]>,
 }
 
 impl WebSocketFront {
-    /// The endpoint of a node.
-    ///
-    /// # Errors
-    /// A pattern of `client.allowed_origins` is not a glob.
-    pub fn new(services: Services, shards: Arc<[Arc<Handle>]>) -> Result<Self, InvalidPattern> {
-        let origins = Arc::new(AllowedOrigins::new(
-            &services.settings.boot.client.allowed_origins,
-        )?);
-        Ok(Self {
-            services,
-            origins,
-            shards,
-        })
+    /// The endpoint of a node; `origins` are `client.allowed_origins`.
+    #[must_use]
+    pub fn new(services: Services, origins: Arc<AllowedOrigins>) -> Self {
+        Self { services, origins }
     }
 
     /// The route.
@@ -50,23 +43,9 @@ impl WebSocketFront {
         let path = self.services.settings.boot.websocket.handler_prefix.clone();
         Router::new().route(&path, any(upgrade)).with_state(self)
     }
-
-    fn is_full(&self) -> bool {
-        let limit = u64::from(self.services.settings.boot.client.connection_limit);
-        limit > 0
-            && self
-                .shards
-                .iter()
-                .map(|shard| shard.counters.clients.value())
-                .sum::<u64>()
-                >= limit
-    }
 }
 
 async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> Response {
-    if front.is_full() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     let accepted = handshake::upgrade(request.method(), request.headers(), request.uri().query());
     let upgrade = match accepted {
         Ok(upgrade) => upgrade,
@@ -83,17 +62,32 @@ async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> R
     } else {
         Encoding::Json
     };
-    tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), encoding));
-    switching(&upgrade)
+    let compression = front.services.settings.boot.websocket.compression;
+    let extension = compression
+        .then(|| deflate::negotiate(request.headers()))
+        .flatten();
+    let framing = match extension {
+        None => Framing::WebSocket,
+        Some(_) => Framing::WebSocketDeflate,
+    };
+    let variant = Variant { encoding, framing };
+    tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), variant));
+    switching(&upgrade, extension)
 }
 
-fn switching(upgrade: &Upgrade) -> Response {
+fn switching(upgrade: &Upgrade, extension: Option<&'static str>) -> Response {
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(extension) = extension {
+        headers.insert(
+            SEC_WEBSOCKET_EXTENSIONS,
+            HeaderValue::from_static(extension),
+        );
     }
     if let Some(subprotocol) = upgrade.subprotocol {
         headers.insert(
@@ -105,7 +99,7 @@ fn switching(upgrade: &Upgrade) -> Response {
 }
 
 /// Takes the TCP stream out of the finished handshake; hyper's buffers end here.
-async fn hand_over(upgraded: OnUpgrade, encoding: Encoding) {
+async fn hand_over(upgraded: OnUpgrade, variant: Variant) {
     let upgraded: Upgraded = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -118,7 +112,7 @@ async fn hand_over(upgraded: OnUpgrade, encoding: Encoding) {
         return;
     };
     match (Stream::tcp(parts.io.into_inner()), shard::current()) {
-        (Ok(stream), Some(shard)) => shard.accept(stream, encoding, &parts.read_buf),
+        (Ok(stream), Some(shard)) => shard.accept(stream, variant, &parts.read_buf),
         (Err(error), _) => tracing::debug!(%error, "a client left during its handshake"),
         (_, None) => tracing::error!("a handshake ended outside a shard"),
     }

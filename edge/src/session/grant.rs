@@ -387,6 +387,12 @@ impl ServerPlan {
         })
     }
 
+    /// The channel's full name.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
     /// What to ask of the broker.
     #[must_use]
     pub fn request(&self) -> Box<Request> {

@@ -6,7 +6,7 @@ use tidewire_protocol::{
     DisconnectCode, DisconnectReason, Push, Refresh, Reply, Subscribe, Unsubscribe, UnsubscribeCode,
 };
 
-use super::hub::ChannelId;
+use super::hub::{ChannelId, Place};
 use super::turn::Turn;
 use super::{ConnKey, Shard};
 use crate::auth::{Overrides, SubscriptionOptions};
@@ -142,7 +142,9 @@ impl Turn<'_> {
             return;
         };
         conn.open(id);
-        if conn.subscriptions.len() > limit {
+        let count = conn.subscriptions.len();
+        self.count_channels();
+        if count > limit {
             return self.close(key, &DisconnectCode::ChannelLimit.into());
         }
         let services = self.shard.services.clone();
@@ -169,6 +171,14 @@ impl Turn<'_> {
         plan: ServerPlan,
         attached: Result<Attached, BrokerError>,
     ) {
+        if !self.is_opening(key, id, plan.channel()) {
+            // It was ended while the broker was asked; what the answer attached may have no taker any more.
+            if self.state.hub.id(plan.channel()).is_none() {
+                let broker = &self.shard.services.broker;
+                broker.detach(plan.channel(), self.shard.id);
+            }
+            return;
+        }
         let attached = match attached {
             Ok(attached) => attached,
             Err(error) => {
@@ -195,6 +205,17 @@ impl Turn<'_> {
             },
         );
         self.join(key, id, grant);
+    }
+
+    /// Whether the client still waits for this channel's subscription: ids are used again.
+    fn is_opening(&self, key: ConnKey, id: ChannelId, channel: &str) -> bool {
+        let named = self
+            .state
+            .hub
+            .name(id)
+            .is_some_and(|name| **name == *channel);
+        let subscription = self.state.get(key).and_then(|conn| conn.subscription(id));
+        named && subscription.is_some_and(|it| it.place == Place::Opening)
     }
 
     /// Queues a push to one connection.

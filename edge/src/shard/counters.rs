@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tidewire_protocol::Encoding;
+use tidewire_protocol::{DisconnectCode, Encoding};
 
 /// One figure with one writer.
 #[derive(Debug, Default)]
@@ -88,8 +88,10 @@ impl Counters {
         }
     }
 
-    /// Counts a disconnect by the server.
+    /// Counts a disconnect by the server. Codes that a backend made up are one figure, under 0.
     pub fn disconnect(&self, code: u32) {
+        let known = code < 3000 || DisconnectCode::ALL.iter().any(|it| it.code() == code);
+        let code = if known { code } else { 0 };
         *self
             .disconnects
             .lock()

@@ -23,7 +23,7 @@ fn encoded(
     published: &Published,
     out: &mut Vec<u8>,
 ) -> Result<(), EncodeError> {
-    let encoding = kind.variant.encoding();
+    let encoding = kind.variant.encoding;
     let base = match kind.delta {
         DeltaState::Off => {
             return encode::publication(encoding, channel, &published.publication, out);
@@ -44,13 +44,13 @@ impl Turn<'_> {
                 let join = Join {
                     info: Some(ClientInfo::clone(who)),
                 };
-                encode::join(kind.variant.encoding(), &delivery.channel, &join, out)
+                encode::join(kind.variant.encoding, &delivery.channel, &join, out)
             }),
             Event::Leave(who) => self.joined(&delivery.channel, Some(who), |kind, out| {
                 let leave = Leave {
                     info: Some(ClientInfo::clone(who)),
                 };
-                encode::leave(kind.variant.encoding(), &delivery.channel, &leave, out)
+                encode::leave(kind.variant.encoding, &delivery.channel, &leave, out)
             }),
         }
     }
@@ -79,10 +79,16 @@ impl Turn<'_> {
         let unfit = self.push_to_members(
             name,
             |kind, conn| {
-                if !kind.filtered {
+                if step != Step::Gap && !kind.filtered {
                     return true;
                 }
                 let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
+                if step == Step::Gap && grant.is_some_and(|grant| grant.positioned) {
+                    return false;
+                }
+                if !kind.filtered {
+                    return true;
+                }
                 let filter = grant.and_then(|grant| grant.filter.as_ref());
                 filter.is_some_and(|filter| filter.matches(&publication.tags))
             },
@@ -99,9 +105,7 @@ impl Turn<'_> {
             moved.extend(channel.catch_up());
             self.state.moved(id, moved);
         }
-        for key in unfit {
-            self.close(key, &DisconnectCode::InappropriateProtocol.into());
-        }
+        self.close_unfit(unfit);
     }
 
     /// `without`: a client that subscribed again is not told of its own leave.
@@ -122,9 +126,8 @@ impl Turn<'_> {
             let member = grant.and_then(|grant| grant.member.as_ref());
             member.is_none_or(|member| member.client != without.client)
         };
-        for key in self.push_to_members(name, others, |kind| kind.joins, encode) {
-            self.close(key, &DisconnectCode::InappropriateProtocol.into());
-        }
+        let unfit = self.push_to_members(name, others, |kind| kind.joins, encode);
+        self.close_unfit(unfit);
     }
 
     /// Pushes one frame per kind that is wanted, to each connection that it passes to; the connections whose
@@ -142,6 +145,7 @@ impl Turn<'_> {
             conns,
             dirty,
             encoded,
+            deflater,
             ..
         } = &mut *self.state;
         let mut unfit = Vec::new();
@@ -152,7 +156,10 @@ impl Turn<'_> {
         for members in members.iter().filter(|members| wants(members.kind)) {
             encoded.clear();
             let frame = match encode(members.kind, encoded) {
-                Ok(()) => Some(Frame::new(members.kind.variant.frame(encoded))),
+                Ok(()) => {
+                    let variant = members.kind.variant;
+                    Some(Frame::new(variant.frame(encoded, deflater.as_mut())))
+                }
                 Err(_) => None,
             };
             for &index in &members.connections {
@@ -169,7 +176,7 @@ impl Turn<'_> {
                 match &frame {
                     None => unfit.push(key),
                     Some(frame) if queue(conn, index, Rc::clone(frame), dirty) > limit => {
-                        self.overflowed.push(key);
+                        self.closes.push((key, DisconnectCode::Slow));
                     }
                     Some(_) => deliveries += 1,
                 }
@@ -177,6 +184,11 @@ impl Turn<'_> {
         }
         self.shard.handle.counters.deliveries.add(deliveries);
         unfit
+    }
+
+    fn close_unfit(&mut self, unfit: Vec<ConnKey>) {
+        let code = DisconnectCode::InappropriateProtocol;
+        self.closes.extend(unfit.into_iter().map(|key| (key, code)));
     }
 
     /// Something is missing in the channel: whoever relies on its position must recover.
@@ -210,7 +222,7 @@ impl Turn<'_> {
     /// A client has missed something that it relies on.
     pub(super) fn insufficient(&mut self, key: ConnKey, id: ChannelId, server_side: bool) {
         if server_side {
-            self.close(key, &DisconnectCode::InsufficientState.into());
+            self.closes.push((key, DisconnectCode::InsufficientState));
         } else {
             self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState);
         }

@@ -1,7 +1,7 @@
 //! When the connections that have something to send are written. A pure decision.
 //!
 //! Merging writes is the only large lever on cost, and costs latency; so a quiet shard writes at once and a
-//! busy one collects (figures: ARCHITECTURE.md, "Writing").
+//! busy one collects (ARCHITECTURE.md, "Writing").
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use super::conn::Phase;
 use super::stream::ReadOutcome;
 use super::turn::Turn;
 use super::{ConnKey, Next};
+use crate::transport::websocket::deflate::decompressed_limit;
 use crate::transport::websocket::frame::{self, Event};
 
 /// Full buffers that one connection may read in one turn; then others get theirs.
@@ -107,14 +108,25 @@ impl Turn<'_> {
                 }
                 Err(violation) => {
                     tracing::debug!(%violation, "a client broke the WebSocket protocol");
-                    self.close_websocket(key, violation.close_code());
+                    self.close_websocket(key, violation.close_code(), "");
                     return result;
                 }
             };
             match event {
                 Event::Incomplete => break,
-                Event::Message { payload, .. } => {
-                    if let Next::Call(request) = self.message(key, payload) {
+                Event::Message {
+                    payload,
+                    compressed,
+                    ..
+                } => {
+                    let message = if compressed {
+                        self.inflate(key, &payload)
+                    } else {
+                        Some(payload)
+                    };
+                    if let Some(message) = message
+                        && let Next::Call(request) = self.message(key, message)
+                    {
                         result = Next::Call(request);
                     }
                 }
@@ -147,6 +159,23 @@ impl Turn<'_> {
             }
         }
         result
+    }
+
+    /// Decompresses a message; `None` closes the connection.
+    fn inflate(&mut self, key: ConnKey, payload: &[u8]) -> Option<Cow<'static, [u8]>> {
+        let websocket = &self.shard.services.settings.boot.websocket;
+        let limit = decompressed_limit(
+            websocket.decompressed_message_size_limit as usize,
+            websocket.message_size_limit as usize,
+        );
+        match self.state.inflater.as_mut()?.inflate(payload, limit) {
+            Ok(message) => Some(Cow::Owned(message)),
+            Err(error) => {
+                tracing::debug!(%error, "a client sent a message that cannot be decompressed");
+                self.close_websocket(key, error.close_code(), error.close_reason());
+                None
+            }
+        }
     }
 
     fn message(&mut self, key: ConnKey, payload: Cow<'_, [u8]>) -> Next {

@@ -30,10 +30,11 @@ mod users;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
-use tidewire_protocol::Encoding;
+use tidewire_protocol::{DisconnectReason, Encoding};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,9 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::ShardId;
 use crate::services::Services;
 use crate::session::{Answer, Request};
-use crate::transport::Variant;
+use crate::transport::websocket::deflate::{Deflater, Inflater};
+use crate::transport::websocket::frame::Decoder;
+use crate::transport::{Framing, Variant};
 
 pub use conn::ConnKey;
 use conn::{Backlog, Conn, Deadlines, NEVER, Phase};
@@ -56,6 +59,9 @@ use wheel::Wheel;
 
 /// Bytes read at once, into one buffer per shard.
 const READ_BYTES: usize = 64 * 1024;
+
+/// The compression level where the option leaves it to us.
+const DEFLATE_LEVEL: u32 = 6;
 
 /// What a driver does next.
 #[derive(Debug)]
@@ -75,6 +81,8 @@ pub struct Handle {
     pub inbox: Inbox,
     /// Its figures.
     pub counters: Counters,
+    /// Sockets that were handed to it and that it has not taken yet.
+    pub handed: AtomicU64,
 }
 
 /// A shard, seen from its own thread.
@@ -99,6 +107,11 @@ struct State {
     /// Connections by user.
     users: Users,
     read: Vec<u8>,
+    /// The node shuts down: who still comes is closed with this.
+    closing: Option<DisconnectReason>,
+    /// Absent unless compression is on.
+    deflater: Option<Deflater>,
+    inflater: Option<Inflater>,
     encoded: Vec<u8>,
     pings: [Rc<Frame>; 2],
     load: Load,
@@ -120,8 +133,15 @@ impl Shard {
     #[must_use]
     pub fn install(id: ShardId, handle: Arc<Handle>, services: Services) -> Rc<Self> {
         let tick = timers::tick(&services.settings.boot.client);
-        let ping =
-            |encoding: Encoding| Frame::new(Variant::websocket(encoding).frame(encoding.ping()));
+        let ping = |encoding: Encoding| {
+            Frame::new(Variant::websocket(encoding).frame(encoding.ping(), None))
+        };
+        let websocket = &services.settings.boot.websocket;
+        let deflater = websocket.compression.then(|| {
+            let level = u32::try_from(websocket.compression_level).unwrap_or(DEFLATE_LEVEL);
+            Deflater::new(level, websocket.compression_min_size as usize)
+        });
+        let inflater = websocket.compression.then(Inflater::new);
         let state = State {
             conns: Slab::new(),
             generation: 0,
@@ -130,6 +150,9 @@ impl Shard {
             dirty: Vec::new(),
             users: Users::default(),
             read: vec![0; READ_BYTES],
+            closing: None,
+            deflater,
+            inflater,
             encoded: Vec::new(),
             pings: [ping(Encoding::Json), ping(Encoding::Protobuf)],
             load: Load::default(),
@@ -178,19 +201,23 @@ impl Shard {
     }
 
     /// Takes over a connection whose handshake is done and starts its driver. `input` was read already.
-    pub fn accept(self: &Rc<Self>, stream: Stream, encoding: Encoding, input: &[u8]) {
+    pub fn accept(self: &Rc<Self>, stream: Stream, variant: Variant, input: &[u8]) {
         let stream = Rc::new(stream);
         let key = {
             let mut state = self.state.borrow_mut();
-            let key = state.insert(Rc::clone(&stream), Variant::websocket(encoding), input);
+            let key = state.insert(Rc::clone(&stream), variant, input);
             let due = state.wheel.now().saturating_add(
                 self.ticks(self.services.settings.boot.client.stale_close_delay.get()),
             );
             state.set_end(key, due);
             self.handle.counters.connections.add(1);
-            self.handle.counters.accept(encoding);
+            self.handle.counters.accept(variant.encoding);
             key
         };
+        let closing = self.state.borrow().closing.clone();
+        if let Some(reason) = closing {
+            self.turn(|turn| turn.close(key, &reason));
+        }
         tokio::task::spawn_local(driver::drive(Rc::clone(self), stream, key));
     }
 
@@ -255,13 +282,19 @@ impl Shard {
         for event in batch.drain(..) {
             match event {
                 Event::Delivery(delivery) => turn.deliver(&delivery),
-                Event::Socket(..) => sockets.push(event),
+                Event::Socket(..) => {
+                    turn.shard.handle.handed.fetch_sub(1, Ordering::Relaxed);
+                    sockets.push(event);
+                }
                 Event::Ask(ask, reply) => {
                     if reply.send(turn.told(&ask)).is_err() {
                         tracing::debug!("whoever asked a shard has gone");
                     }
                 }
-                Event::CloseAll(reason) => turn.close_all(&reason),
+                Event::CloseAll(reason) => {
+                    turn.close_all(&reason);
+                    turn.state.closing = Some(reason);
+                }
             }
         }
         turn.finish(began);
@@ -283,14 +316,18 @@ impl State {
                 ..Backlog::default()
             })
         });
+        let decoder = match variant.framing {
+            Framing::WebSocket => Decoder::default(),
+            Framing::WebSocketDeflate => Decoder::default().allow_compressed(),
+        };
         let conn = Conn {
             generation,
             stream,
             variant,
             phase: Phase::Open,
-            decoder: Default::default(),
+            decoder,
             outbox: Default::default(),
-            session: crate::session::Session::new(variant.encoding()),
+            session: crate::session::Session::new(variant.encoding),
             subscriptions: Vec::new(),
             deadlines: Deadlines {
                 armed: NEVER,

@@ -45,8 +45,11 @@ impl Turn<'_> {
         }
         let mut encoded = std::mem::take(&mut self.state.encoded);
         encoded.clear();
-        match encode::reply(variant.encoding(), reply, &mut encoded) {
-            Ok(()) => self.push_frame(key, variant.frame(&encoded)),
+        match encode::reply(variant.encoding, reply, &mut encoded) {
+            Ok(()) => {
+                let frame = variant.frame(&encoded, self.state.deflater.as_mut());
+                self.push_frame(key, frame);
+            }
             Err(error) => {
                 tracing::debug!(%error, "a reply does not fit the connection's encoding");
                 self.close(key, &DisconnectCode::InappropriateProtocol.into());
@@ -60,18 +63,26 @@ impl Turn<'_> {
         self.push(key, Frame::new(bytes));
     }
 
-    /// Queues a shared frame.
+    /// Queues the close frame.
+    fn push_last(&mut self, key: ConnKey, bytes: Vec<u8>) {
+        let State { conns, dirty, .. } = &mut *self.state;
+        if let Some(conn) = conns.get_mut(key.index as usize) {
+            queue(conn, key.index, Frame::new(bytes), dirty);
+        }
+    }
+
+    /// Queues a shared frame; nothing follows a close frame.
     pub(super) fn push(&mut self, key: ConnKey, frame: Rc<Frame>) {
         let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
         let State { conns, dirty, .. } = &mut *self.state;
         let Some(conn) = conns
             .get_mut(key.index as usize)
-            .filter(|conn| conn.generation == key.generation)
+            .filter(|conn| conn.generation == key.generation && conn.phase != Phase::Closing)
         else {
             return;
         };
         if queue(conn, key.index, frame, dirty) > limit {
-            self.overflowed.push(key);
+            self.closes.push((key, DisconnectCode::Slow));
         }
     }
 
@@ -86,24 +97,28 @@ impl Turn<'_> {
             {
                 self.cut(key);
             } else {
-                self.push_frame(key, websocket::close_frame(code, &reason.reason));
+                self.push_last(key, websocket::close_frame(code, &reason.reason));
             }
         }
     }
 
-    /// Closes a connection that broke the WebSocket protocol: a code and no reason.
-    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16) {
+    /// Closes a connection that broke the WebSocket protocol.
+    pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &str) {
         if self.begin_closing(key, u32::from(code)) {
-            self.push_frame(key, websocket::close_frame(code, ""));
+            self.push_last(key, websocket::close_frame(code, reason));
         }
     }
 
-    /// Closes a connection whose client does not read: its queue is dropped.
-    pub(super) fn close_slow(&mut self, key: ConnKey) {
-        if let Some(conn) = self.state.get_mut(key) {
+    /// Closes a connection; if its client does not read, its queue is dropped.
+    pub(super) fn close_with(&mut self, key: ConnKey, code: DisconnectCode) {
+        let conn = self
+            .state
+            .get_mut(key)
+            .filter(|_| code == DisconnectCode::Slow);
+        if let Some(conn) = conn {
             conn.outbox.drop_unwritten();
         }
-        self.close(key, &DisconnectCode::Slow.into());
+        self.close(key, &code.into());
     }
 
     /// Closes every connection of the shard.
@@ -306,7 +321,7 @@ fn write(conn: &mut Conn, counters: &Counters) -> Written {
 /// The shared ping of a variant.
 pub(super) fn ping_of(state: &State, variant: Variant) -> Rc<Frame> {
     let [json, protobuf] = &state.pings;
-    match variant.encoding() {
+    match variant.encoding {
         Encoding::Json => Rc::clone(json),
         Encoding::Protobuf => Rc::clone(protobuf),
     }

@@ -8,7 +8,7 @@ use tidewire_config::Client;
 use tidewire_protocol::{DisconnectCode, UnsubscribeCode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::conn::{Ending, NEVER, PARKED_MAX, Phase};
+use super::conn::{Ending, NEVER, Phase};
 use super::output::ping_of;
 use super::turn::Turn;
 use super::wheel::Tick;
@@ -173,14 +173,10 @@ impl Turn<'_> {
             return self.end(key);
         }
         if conn.deadlines.pong <= now {
-            let stopped = conn
-                .backlog
-                .as_ref()
-                .is_some_and(|backlog| backlog.parked_bytes >= PARKED_MAX);
-            if !stopped {
+            if conn.phase != Phase::Calling {
                 return self.close(key, &DisconnectCode::NoPong.into());
             }
-            // Its pong may wait behind a command that we have not answered.
+            // Its pong is a message like another: it may be parked behind a command that we have not answered.
             conn.deadlines.pong = now.saturating_add(1);
         }
         let (ping, check) = (conn.deadlines.ping <= now, conn.deadlines.check <= now);

@@ -18,8 +18,9 @@ use crate::session::{Answer, Ctx, Delta, Grant, Refreshed, Session, Settle, Step
 pub(super) struct Turn<'a> {
     pub(super) shard: &'a Shard,
     pub(super) state: &'a mut State,
-    /// Connections whose outbox went over its limit in this turn.
-    pub(super) overflowed: Vec<ConnKey>,
+    /// Connections to close at the end of the turn: while an event is fanned out, one of them may be in the midst
+    /// of a command.
+    pub(super) closes: Vec<(ConnKey, DisconnectCode)>,
 }
 
 impl<'a> Turn<'a> {
@@ -27,14 +28,14 @@ impl<'a> Turn<'a> {
         Self {
             shard,
             state,
-            overflowed: Vec::new(),
+            closes: Vec::new(),
         }
     }
 
     /// Ends the turn: closes who overflowed, writes or leaves it to the flusher.
     pub(super) fn finish(&mut self, began: Instant) {
-        for key in std::mem::take(&mut self.overflowed) {
-            self.close_slow(key);
+        for (key, code) in std::mem::take(&mut self.closes) {
+            self.close_with(key, code);
         }
         match flush::decide(self.state.dirty.len(), self.state.load.percent()) {
             Flush::Inline => self.flush_dirty(),
@@ -57,7 +58,7 @@ impl<'a> Turn<'a> {
         let Some(conn) = self.state.get(key) else {
             return Next::End;
         };
-        let mut commands = decode::commands(conn.variant.encoding(), message);
+        let mut commands = decode::commands(conn.variant.encoding, message);
         while let Some(command) = commands.next() {
             self.shard.handle.counters.commands.add(1);
             let step = match command {
@@ -323,7 +324,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn count_channels(&self) {
+    pub(super) fn count_channels(&self) {
         let channels = &self.shard.handle.counters.channels;
         channels.set(self.state.hub.channels() as u64);
     }

@@ -2,6 +2,7 @@
 
 use tidewire_protocol::Encoding;
 
+use crate::transport::websocket::deflate::Deflater;
 use crate::transport::websocket::frame;
 
 pub mod emulation;
@@ -14,41 +15,50 @@ pub mod websocket;
 
 /// What a connection's messages look like on the wire. Connections of one variant share frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Variant {
-    /// WebSocket text frames of JSON.
-    WebSocketJson,
-    /// WebSocket binary frames of Protobuf.
-    WebSocketProtobuf,
+pub struct Variant {
+    /// The messages' encoding.
+    pub encoding: Encoding,
+    /// What is around them.
+    pub framing: Framing,
+}
+
+/// What is around a connection's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// WebSocket frames: text for JSON, binary for Protobuf.
+    WebSocket,
+    /// The same, with messages compressed that become shorter by it.
+    WebSocketDeflate,
 }
 
 impl Variant {
-    /// The WebSocket variant of an encoding.
+    /// WebSocket without compression.
     #[must_use]
-    pub fn websocket(encoding: Encoding) -> Self {
-        match encoding {
-            Encoding::Json => Self::WebSocketJson,
-            Encoding::Protobuf => Self::WebSocketProtobuf,
+    pub const fn websocket(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            framing: Framing::WebSocket,
         }
     }
 
-    /// The messages' encoding.
+    /// Wraps encoded messages for the wire. Only [`Framing::WebSocketDeflate`] needs a compressor; without one it
+    /// sends plain frames, which its clients read too.
     #[must_use]
-    pub fn encoding(self) -> Encoding {
-        match self {
-            Self::WebSocketJson => Encoding::Json,
-            Self::WebSocketProtobuf => Encoding::Protobuf,
-        }
-    }
-
-    /// Wraps encoded messages for the wire.
-    #[must_use]
-    pub fn frame(self, messages: &[u8]) -> Vec<u8> {
-        let opcode = match self {
-            Self::WebSocketJson => frame::Opcode::Text,
-            Self::WebSocketProtobuf => frame::Opcode::Binary,
+    pub fn frame(self, messages: &[u8], deflater: Option<&mut Deflater>) -> Vec<u8> {
+        let opcode = match self.encoding {
+            Encoding::Json => frame::Opcode::Text,
+            Encoding::Protobuf => frame::Opcode::Binary,
         };
-        let mut out = Vec::with_capacity(messages.len() + frame::SERVER_HEADER_MAX);
-        frame::write_frame(&mut out, opcode, messages);
+        let compressed = match self.framing {
+            Framing::WebSocket => None,
+            Framing::WebSocketDeflate => deflater.and_then(|deflater| deflater.deflate(messages)),
+        };
+        let payload = compressed.as_deref().unwrap_or(messages);
+        let mut out = Vec::with_capacity(payload.len() + frame::SERVER_HEADER_MAX);
+        match compressed.is_some() {
+            true => frame::write_compressed_frame(&mut out, opcode, payload),
+            false => frame::write_frame(&mut out, opcode, payload),
+        }
         out
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::process::{Process, config, folder, write};
 use crate::support::client::Client;
 use crate::support::raw::{Raw, UPGRADE};
-use crate::support::server::{Response, SECRET};
+use crate::support::server::{API_KEY, Response, SECRET};
 use crate::support::{eventually, token};
 
 #[tokio::test]
@@ -45,13 +45,32 @@ async fn sigterm_fails_readiness_goes_on_serving_then_sends_clients_away_and_exi
 }
 
 #[tokio::test]
+async fn who_comes_while_clients_are_closed_is_not_let_in() {
+    let folder = folder("closing");
+    let mut options = config(&["news"]);
+    options["tidewire"]["drain"]["endpoint_propagation"] = "1ms".into();
+    write(folder.join("config.json"), &options);
+    let mut process = Process::start(&folder, &[]).await;
+    // One whose handshake is done already, and that does not answer, keeps the node from ending at once.
+    let mut silent = Raw::open(process.server.address).await;
+    process.signal("TERM").await;
+    assert_eq!(silent.closed().await, (3001, "shutdown".to_owned()));
+    let newcomer = tokio::net::TcpStream::connect(process.server.address).await;
+    assert!(newcomer.is_err(), "the listener for clients is closed");
+    drop(silent);
+    assert_eq!(process.exit_code().await, Some(0));
+}
+
+#[tokio::test]
 async fn a_shutdown_that_takes_too_long_is_cut_short() {
     let folder = folder("shutdown_timeout");
     let mut options = config(&[]);
-    options["tidewire"]["drain"]["endpoint_propagation"] = "1h".into();
+    options["tidewire"]["drain"]["endpoint_propagation"] = "1ms".into();
     options["shutdown"] = json!({"timeout": "300ms"});
     write(folder.join("config.json"), &options);
     let mut process = Process::start(&folder, &[]).await;
+    // It does not answer the close frame.
+    let _silent = Raw::open(process.server.address).await;
     process.signal("INT").await;
     process
         .logged("shutdown.timeout is over, exiting at once")
@@ -158,7 +177,11 @@ async fn a_mounted_configuration_and_its_secrets_are_followed_when_their_link_is
     assert_eq!(boot_now, boot);
     assert_ne!(live_now, live);
 
-    mount(&secrets, "..2", &key("rotated"));
+    let rotated = [
+        ("client.token.hmac_secret_key", "rotated".to_owned()),
+        ("http_api.key", "rotated".to_owned()),
+    ];
+    mount(&secrets, "..2", &rotated);
     process.logged("configuration successfully reloaded").await;
     let mut client = Client::open(&process.server).await;
     client
@@ -168,6 +191,11 @@ async fn a_mounted_configuration_and_its_secrets_are_followed_when_their_link_is
     old.command(json!({"connect": {"token": token::of("42")}}))
         .await;
     assert_eq!(old.closed().await.0, 3500);
+    for (key, status) in [("rotated", 200), (API_KEY, 401)] {
+        let headers = [("X-API-Key", key)];
+        let answer = process.server.request("POST", "/api/info", &headers, "{}");
+        assert_eq!(answer.await.status, status, "{key}");
+    }
 
     mount(
         &files,

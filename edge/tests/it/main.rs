@@ -10,8 +10,10 @@
 
 mod api;
 mod commands;
+mod compression;
 mod connections;
 mod delta;
+mod endpoints;
 mod fanout;
 mod frames;
 mod handshake;

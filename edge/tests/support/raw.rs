@@ -16,6 +16,9 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 
+/// The bit of a compressed message; it stays with the opcode.
+pub(crate) const RSV1: u8 = 0x40;
+
 /// The final bit of a frame.
 const FIN: u8 = 0x80;
 
@@ -217,9 +220,9 @@ impl Raw {
     fn complete(&self) -> Option<(u8, usize, usize)> {
         let (first, second) = (*self.buffer.first()?, *self.buffer.get(1)?);
         assert_eq!(
-            first & 0xF0,
+            first & !RSV1 & 0xF0,
             FIN,
-            "one unfragmented frame without extensions"
+            "one unfragmented frame, compressed or not"
         );
         let (length, at) = match second {
             126 => {
@@ -234,7 +237,7 @@ impl Raw {
             length => (usize::from(length), 2),
         };
         self.buffer.get(at..at + length)?;
-        Some((first & 0x0F, at, length))
+        Some((first & (RSV1 | 0x0F), at, length))
     }
 
     /// The next frame must be text.

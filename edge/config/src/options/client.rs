@@ -76,7 +76,6 @@ pub struct Client {
     /// Most connections of one user on this node; 0 sets no limit.
     pub user_connection_limit: u32,
     /// Most new connections per second on this node; 0 sets no limit, the rest is answered 503.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub connection_rate_limit: u32,
     /// Tell the server's time in the connect reply.
     pub connect_include_server_time: bool,

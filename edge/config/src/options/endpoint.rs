@@ -57,6 +57,7 @@ pub struct HttpApi {
     /// Path under which the methods stand.
     pub handler_prefix: String,
     /// Key that callers of the API present; empty refuses every call.
+    #[schemars(extend("x-tidewire-change" = "live"))]
     #[serde(skip_serializing)]
     pub key: Secret<String>,
     /// Serve the API on the listener for clients instead of the internal one.

@@ -88,7 +88,6 @@ pub struct Config {
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub uni_http_stream: UniHttpStream,
     /// The endpoint that clients ask before they connect.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub init: Init,
     /// Metrics in the Prometheus text format.
     pub prometheus: Prometheus,

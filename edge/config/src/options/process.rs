@@ -73,7 +73,9 @@ impl Default for Node {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Shutdown {
-    /// Longest time from the signal to the end; after it the process exits at once.
+    /// Longest time for closing connections and ending; after it the process exits at once.
+    ///
+    /// It begins after the wait of `tidewire.drain.endpoint_propagation`.
     pub timeout: Duration,
 }
 

@@ -15,15 +15,12 @@ pub struct Websocket {
     /// Path of the WebSocket endpoint.
     pub handler_prefix: String,
     /// Compress messages for clients that can read them (permessage-deflate).
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub compression: bool,
     /// Smallest message in bytes that is compressed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub compression_min_size: u32,
     /// How much time compression may take: 1 is fastest, 9 smallest, 0 stores.
     ///
     /// -1 leaves it to the compressor, and -2 uses Huffman codes only.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     #[schemars(range(min = -2, max = 9))]
     pub compression_level: i32,
     /// Bytes of the buffer for reading from a connection; 0 lets the server choose.
@@ -41,7 +38,6 @@ pub struct Websocket {
     #[schemars(range(min = 1))]
     pub message_size_limit: u32,
     /// Largest message from a client in bytes after decompression; 0 means ten times the other limit.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub decompressed_message_size_limit: u32,
 }
 

@@ -1,15 +1,20 @@
 //! `publish`: one publication into one channel (server-api.md section 5.1).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tidewire_protocol::Publication;
+use tokio::time::timeout;
 
 use super::{Api, ApiError, Fields};
 use crate::broker::{Outcome, PublishOptions, StreamOptions};
 use crate::config::accepts_data;
+
+/// How long a publication may wait for a slow shard or broker; then it was not accepted.
+const DEADLINE: Duration = Duration::from_secs(8);
 
 /// Where the publication stands; empty without history.
 #[derive(Debug, Serialize)]
@@ -106,6 +111,10 @@ impl Content {
         };
         let publication = self.publication.clone();
         let broker = &api.services.broker;
-        Ok(broker.publish(channel, publication, &options).await?.into())
+        let published = broker.publish(channel, publication, &options);
+        match timeout(DEADLINE, published).await {
+            Ok(outcome) => Ok(outcome?.into()),
+            Err(_elapsed) => Err(ApiError::Internal),
+        }
     }
 }

@@ -8,7 +8,7 @@ use tidewire_protocol::{
 };
 
 use super::options;
-use super::subscribe::rights;
+use super::subscribe::{may_subscribe, rights};
 use crate::VERSION;
 use crate::auth::{ConnectClaims, SubscriptionOptions, TokenError};
 use crate::broker::{Attached, BrokerError};
@@ -223,13 +223,7 @@ fn wanted(
     if live.config.is_private(channel) || options(live, channel).is_err() {
         return false;
     }
-    let limited =
-        namespace.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
-    let listed = limited && live.config.channel.lists_user(channel, user);
-    let open = namespace.allow_subscribe_for_client
-        && (!user.is_empty() || namespace.allow_subscribe_for_anonymous)
-        && !limited;
-    listed || open || live.config.client.insecure
+    may_subscribe(live, namespace, channel, user)
 }
 
 impl Subscribing {

@@ -6,6 +6,7 @@ use tidewire_protocol::{DisconnectCode, Error, ErrorCode, Reply, SubscribeReques
 use super::{Right, broker_error, options};
 use crate::auth::{SubscribeClaims, TokenError};
 use crate::broker::{Attached, BrokerError};
+use crate::config::Live;
 use crate::filter::{Filter, InvalidFilter};
 use crate::session::grant::{Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Pending, Phase, bad_request, refuse};
@@ -87,13 +88,7 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permi
     if live.config.is_private(channel) {
         return Err(ErrorCode::PermissionDenied);
     }
-    let limited =
-        options.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
-    let listed = limited && live.config.channel.lists_user(channel, user);
-    let open = options.allow_subscribe_for_client
-        && (!user.is_empty() || options.allow_subscribe_for_anonymous)
-        && !limited;
-    if !listed && !open && !live.config.client.insecure {
+    if !may_subscribe(live, options, channel, user) {
         return Err(ErrorCode::PermissionDenied);
     }
     Ok(Permission::Granted)
@@ -183,6 +178,22 @@ fn attach(
     }))
 }
 
+/// Whether a user may subscribe without a token: rules 6, 9 and 10 of channels-and-auth, section 5.
+pub(super) fn may_subscribe(
+    live: &Live,
+    options: &ChannelOptions,
+    channel: &str,
+    user: &str,
+) -> bool {
+    let limited =
+        options.allow_user_limited_channels && live.config.user_limited_users(channel).is_some();
+    let listed = limited && live.config.channel.lists_user(channel, user);
+    let open = options.allow_subscribe_for_client
+        && (!user.is_empty() || options.allow_subscribe_for_anonymous)
+        && !limited;
+    listed || open || live.config.client.insecure
+}
+
 /// The tag filter that a client asks for (client-protocol, section 12).
 fn filter(
     request: &SubscribeRequest,
@@ -211,6 +222,10 @@ impl Attaching {
         ctx: &mut impl Ctx,
     ) -> Step {
         let Self { id, channel, plan } = self;
+        if ctx.subscribed(&channel) != Subscribed::Opening {
+            // The backend ended it while the broker was asked.
+            return refuse(id, ErrorCode::PermissionDenied, ctx);
+        }
         let attached = match attached {
             Ok(attached) => attached,
             Err(error) => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use proptest::prelude::*;
+use tidewire_protocol::Encoding;
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
@@ -74,9 +75,9 @@ impl World {
             } if !self.subscribers.contains_key(&connection) => {
                 let kind = Kind {
                     variant: if protobuf {
-                        Variant::WebSocketProtobuf
+                        Variant::websocket(Encoding::Protobuf)
                     } else {
-                        Variant::WebSocketJson
+                        Variant::websocket(Encoding::Json)
                     },
                     delta: if delta {
                         DeltaState::Fresh
@@ -195,7 +196,7 @@ fn a_missing_event_and_another_epoch_are_gaps() {
     let mut hub = Hub::default();
     let id = hub.open("c");
     let kind = Kind {
-        variant: Variant::WebSocketJson,
+        variant: Variant::websocket(Encoding::Json),
         delta: DeltaState::Off,
         filtered: false,
         joins: false,
