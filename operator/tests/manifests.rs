@@ -181,6 +181,25 @@ fn the_operator_gets_no_wildcards_and_cannot_delete_keys_or_pods() {
 }
 
 #[test]
+fn the_chart_says_how_the_definition_is_upgraded_and_how_rights_are_narrowed() {
+    for (text, folder) in [
+        ("charts/tidewire/README.md", "charts/tidewire/crds/"),
+        ("charts/tidewire/templates/NOTES.txt", "crds/"),
+    ] {
+        let said = read(text);
+        assert!(
+            said.contains(&format!(
+                "kubectl apply --server-side --force-conflicts -f {folder}"
+            )),
+            "{text}"
+        );
+        assert!(said.contains("--set watchNamespace="), "{text}");
+    }
+    let values = &documents("charts/tidewire/values.yaml")[0];
+    assert_eq!(values["watchNamespace"], "", "the README calls it unset");
+}
+
+#[test]
 fn release_manifests_name_released_images_of_this_version() {
     let install = documents("manifests/install.yaml");
     let container =
