@@ -30,7 +30,6 @@ fn change_and_effect_are_inherited_from_the_section() {
         "client.subscription_token.enabled",
         "client.user_id_http_header",
         "http_api.insecure",
-
         "uni_sse.connect_code_to_http_response.transforms[].to.body",
     ] {
         assert_eq!(find(path).change, Change::Boot, "{path}");
