@@ -1,4 +1,6 @@
-//! Generated keys. Each is written once and then left alone: a person may replace its value, and nodes follow.
+//! Generated keys. Each is written once and then left alone: a person may replace its value. Nodes read their files
+//! again and follow at once where the edge takes a key without a restart, as it does those of client tokens and of the
+//! API; the operator rolls nothing for a value that changed.
 //!
 //! Keys of clients, API and administrator outlive the cluster (no owner) and are adopted by a cluster of the same name;
 //! the key between operator and nodes does not.

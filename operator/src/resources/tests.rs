@@ -105,6 +105,28 @@ fn keys_that_exist_are_left_alone_and_missing_ones_are_added() {
 }
 
 #[test]
+fn another_value_of_a_key_changes_nothing_that_the_operator_builds() {
+    let holding = |value: &str| {
+        let secrets = [
+            ("blue-token", "hmac_secret_key"),
+            ("blue-api-key", "key"),
+        ]
+        .map(|(name, key)| {
+            let secret = serde_json::from_value(json!({
+                "metadata": {"name": name, "labels": {names::CLUSTER_LABEL: "blue"}}, "data": {key: value},
+            }));
+            (name.to_owned(), secret.unwrap())
+        });
+        let fetched = Fetched {
+            generated: secrets.into(),
+            ..Fetched::default()
+        };
+        children("{}", &fetched)
+    };
+    assert_eq!(holding("b2xk"), holding("bmV3"));
+}
+
+#[test]
 fn generated_keys_are_long_and_never_the_same() {
     let cluster = validated("{}");
     let plan = planned(&cluster, &Fetched::default());
