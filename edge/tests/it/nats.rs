@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
 use crate::support::server::Server;
@@ -13,7 +13,7 @@ use crate::support::{eventually, token};
 #[path = "../support/nats_server.rs"]
 mod nats_server;
 
-use nats_server::NatsServer;
+use nats_server::{NatsServer, free_port, url};
 
 /// Long enough to notice what must not happen.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -165,6 +165,56 @@ async fn a_connection_that_ends_while_its_subscribe_waits_leaves_nothing_behind(
     next.subscribe("x").await;
     node.publish("x", &json!(1)).await;
     assert_eq!(next.publication("x").await, 1);
+}
+
+#[tokio::test]
+async fn while_nats_is_away_calls_fail_connections_live_and_everything_heals() {
+    let port = free_port();
+    let mut options = options(&url(port));
+    // The first ping comes after half to one interval, so its pong is due before the subscribe is answered.
+    options["client"] = json!({"ping_interval": "3s", "pong_timeout": "900ms"});
+    let node = Server::start(&options);
+    let mut client = Client::connected(&node, "1").await;
+    let began = Instant::now();
+    let id = client.command(json!({"subscribe": {"channel": "x"}})).await;
+    let mut pings = 0;
+    let reply = loop {
+        let message = client.recv().await;
+        if message != json!({}) {
+            break message;
+        }
+        pings += 1;
+        client.send("{}").await;
+    };
+    let waited = began.elapsed().as_secs_f64();
+    assert_eq!(
+        (&reply["id"], &reply["error"]["code"]),
+        (&json!(id), &json!(100)),
+        "{reply}"
+    );
+    assert!((3.9..6.0).contains(&waited), "{waited}");
+    assert_eq!(pings, 1, "pings before the answer");
+    client.answer_pings();
+
+    let began = Instant::now();
+    let request = json!({"channel": "x", "data": 1});
+    assert_eq!(node.api("publish", &request).await, internal_error());
+    assert_eq!(client.refused(json!({"publish": request})).await, 100);
+    assert!(began.elapsed() < Duration::from_secs(1), "at once");
+    // The answers to its pings were not late, whenever they were looked at.
+    client.silence(Duration::from_secs(4)).await;
+
+    let _nats = NatsServer::start_on(port);
+    publishes(&node).await;
+    assert_eq!(
+        node.counts().await,
+        [1, 1, 0, 0],
+        "the failed subscribe left nothing"
+    );
+    client.subscribe("x").await;
+    node.publish("x", &json!(2)).await;
+    assert_eq!(client.publication("x").await, 2);
+    assert_eq!(node.disconnects(3012).await, 0);
 }
 
 #[tokio::test]
