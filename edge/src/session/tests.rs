@@ -13,6 +13,12 @@ use tidewire_protocol::{
 use super::*;
 use crate::broker::Position;
 
+mod plans;
+mod questions;
+mod recovery;
+mod server_side;
+mod tokens;
+
 const NOW: u64 = 1_800_000_000;
 const YEAR: u64 = 365 * 24 * 3600;
 
@@ -199,6 +205,7 @@ impl Client {
         let broken = self.place.broken.take();
         let now = self.place.now as f64 + 0.5;
         let verifier = &self.place.live.verifier;
+        let subscription_verifier = &self.place.live.subscription_verifier;
         match request {
             Request::Verify { token } => Answer::Verified(
                 verifier
@@ -207,7 +214,7 @@ impl Client {
                     .map(Box::new),
             ),
             Request::VerifySubscription { token } => Answer::VerifiedSubscription(
-                verifier
+                subscription_verifier
                     .verify_subscribe_now(&token, now)
                     .unwrap()
                     .map(Box::new),
@@ -266,6 +273,16 @@ impl Client {
             channel: channel.to_owned(),
             ..SubscribeRequest::default()
         }))
+    }
+
+    /// Subscribes as this request says.
+    fn subscribe_as(&mut self, request: SubscribeRequest) -> Came {
+        self.run(subscribe(request))
+    }
+
+    /// What the live subscription was granted.
+    fn granted(&self, channel: &str) -> Grant {
+        self.place.subscriptions[channel].clone().unwrap()
     }
 
     fn publish(&mut self, channel: &str, data: &str) -> Came {
