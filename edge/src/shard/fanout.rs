@@ -79,16 +79,10 @@ impl Turn<'_> {
         let unfit = self.push_to_members(
             name,
             |kind, conn| {
-                if step != Step::Gap && !kind.filtered {
-                    return true;
-                }
-                let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
-                if step == Step::Gap && grant.is_some_and(|grant| grant.positioned) {
-                    return false;
-                }
                 if !kind.filtered {
                     return true;
                 }
+                let grant = conn.subscription(id).and_then(|it| it.grant.as_ref());
                 let filter = grant.and_then(|grant| grant.filter.as_ref());
                 filter.is_some_and(|filter| filter.matches(&publication.tags))
             },

@@ -24,6 +24,8 @@ enum Act {
     Event,
     /// An event that passed already comes again.
     Repeat,
+    /// An event that is not of the stream passes.
+    Apart,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -34,6 +36,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => any::<usize>().prop_map(|pick| Act::Leave { pick }),
         3 => Just(Act::Event),
         1 => Just(Act::Repeat),
+        1 => Just(Act::Apart),
     ]
 }
 
@@ -49,6 +52,8 @@ struct Subscriber {
     member: Moved,
     since: u64,
     got: Vec<u64>,
+    /// The last event that it got is of the stream: what the next patch is against.
+    has_base: bool,
 }
 
 #[derive(Default)]
@@ -107,6 +112,7 @@ impl World {
                         member,
                         since: at.offset,
                         got: Vec::new(),
+                        has_base: false,
                     },
                 );
             }
@@ -137,7 +143,20 @@ impl World {
                 self.pass(self.passed, Step::Old)
             }
             Act::Repeat => {}
+            Act::Apart => self.pass_apart(),
         }
+    }
+
+    fn pass_apart(&mut self) {
+        let Some((_, channel)) = self.hub.channel_mut("c") else {
+            return;
+        };
+        assert_eq!(channel.advance(0, Position::default()), Step::Next);
+        for connection in channel.members().iter().flat_map(|it| &it.connections) {
+            self.subscribers.get_mut(connection).unwrap().has_base = false;
+        }
+        let moved = channel.restart_deltas();
+        self.moved(moved);
     }
 
     fn pass(&mut self, offset: u64, expected: Step) {
@@ -151,11 +170,9 @@ impl World {
         }
         for members in channel.members() {
             for connection in &members.connections {
-                self.subscribers
-                    .get_mut(connection)
-                    .unwrap()
-                    .got
-                    .push(offset);
+                let subscriber = self.subscribers.get_mut(connection).unwrap();
+                subscriber.got.push(offset);
+                subscriber.has_base = true;
             }
         }
         let mut moved = channel.sync_deltas();
@@ -167,6 +184,9 @@ impl World {
         for subscriber in self.subscribers.values() {
             let expected: Vec<u64> = (subscriber.since + 1..=self.passed).collect();
             assert_eq!(subscriber.got, expected);
+            let patched = subscriber.member.kind.delta == DeltaState::Synced;
+            let wanted = subscriber.member.kind.delta != DeltaState::Off;
+            assert_eq!(patched, wanted && subscriber.has_base);
         }
         let expected: BTreeSet<u32> = self.subscribers.keys().copied().collect();
         let mut connections: Vec<u32> = self
@@ -214,6 +234,31 @@ fn a_missing_event_and_another_epoch_are_gaps() {
         channel.advance(1, Position { offset: 2, ..other }),
         Step::Next
     );
+}
+
+#[test]
+fn who_joins_behind_what_has_passed_is_known_and_does_not_move_the_channel_back() {
+    let mut hub = Hub::default();
+    let id = hub.open("c");
+    assert!(!hub.is_beyond(id, &position(0)), "nothing has passed");
+    let (_, channel) = hub.channel_mut("c").unwrap();
+    channel.advance(4, position(5));
+    let beyond = [4, 5, 6].map(|offset| hub.is_beyond(id, &position(offset)));
+    assert_eq!(beyond, [true, false, false]);
+    let other = Position {
+        epoch: Arc::from("f"),
+        ..position(1)
+    };
+    assert!(!hub.is_beyond(id, &other), "epochs cannot be compared");
+    let kind = Kind {
+        variant: Variant::websocket(Encoding::Json),
+        delta: DeltaState::Off,
+        filtered: false,
+        joins: false,
+    };
+    assert_eq!(hub.join(id, kind, 1, Some(&position(4))), Place::At(0));
+    let (_, channel) = hub.channel_mut("c").unwrap();
+    assert_eq!(channel.advance(5, position(6)), Step::Next);
 }
 
 #[test]
