@@ -4,6 +4,7 @@
 # Without KUBECONFIG the test cluster is started on this machine (Debian 12, root). With it that cluster is used, and
 # EDGE_IMAGE, OPERATOR_IMAGE and NATS_IMAGE name images that it can pull.
 set -euo pipefail
+METRICS=${METRICS:-1}      # metrics-server too, so that an autoscaler can be tried
 . "$(dirname "$0")/env.sh"
 
 NAMESPACE=${NAMESPACE:-quickstart}
@@ -13,15 +14,17 @@ SERVICE_PORT=${SERVICE_PORT:-19000}
 FORWARDERS=$TIDEWIRE_CACHE/forwarders        # pids, for a cluster that is not ours
 READY_SECONDS=180
 
-condition() { # TYPE FIELD
-  kubectl -n "$NAMESPACE" get rtc "$NAME" -o "jsonpath={.status.conditions[?(@.type==\"$1\")].$2}" 2> /dev/null || true
+# Status, reason and message of the Ready condition, from one look at the object.
+readiness() {
+  local query='{range .status.conditions[?(@.type=="Ready")]}{.status} {.reason}: {.message}{end}'
+  kubectl -n "$NAMESPACE" get rtc "$NAME" -o "jsonpath=$query" 2> /dev/null || true
 }
 
 wait_ready() {
   local end=$((SECONDS + READY_SECONDS)) seen= now
-  until [ "$(condition Ready status)" = True ]; do
-    now="$(condition Ready reason): $(condition Ready message)"
-    [ "$now" = "$seen" ] || { say "not ready yet: $now"; seen=$now; }
+  until now=$(readiness) && [ "${now%% *}" = True ]; do
+    now=${now#* }
+    [ -z "$now" ] || [ "$now" = "$seen" ] || { say "not ready yet: $now"; seen=$now; }
     if [ $SECONDS -ge $end ]; then
       kubectl -n "$NAMESPACE" get rtc,pods,events
       die "$NAME is not Ready after $READY_SECONDS s"
@@ -32,10 +35,16 @@ wait_ready() {
 }
 
 stop_forwarders() {
-  local pid start
-  [ -e "$FORWARDERS" ] || return 0
-  while read -r pid start; do ! alive "$pid" "$start" || kill "$pid"; done < "$FORWARDERS"
-  rm "$FORWARDERS"
+  local pid start what
+  if [ "$OWN" = yes ]; then
+    [ -e "$STATE/pids" ] || return 0
+    while read -r pid start what; do
+      [ "$what" != forward-services ] || ! alive "$pid" "$start" || kill "$pid"
+    done < "$STATE/pids"
+  elif [ -e "$FORWARDERS" ]; then
+    while read -r pid start; do ! alive "$pid" "$start" || kill "$pid"; done < "$FORWARDERS"
+    rm "$FORWARDERS"
+  fi
 }
 
 service_ip() { kubectl -n "$NAMESPACE" get service "$1" -o 'jsonpath={.spec.clusterIP}'; }
@@ -54,8 +63,8 @@ start_forwarders() {
       echo "$pid $(start_time $pid)" >> "$FORWARDERS"
     done
   fi
-  wait_for 10 "clients on 127.0.0.1:$CLIENT_PORT" curl -s -o /dev/null "http://127.0.0.1:$CLIENT_PORT/"
-  wait_for 10 "API on 127.0.0.1:$SERVICE_PORT" curl -sf -o /dev/null "http://127.0.0.1:$SERVICE_PORT/health"
+  wait_for 10 "clients on 127.0.0.1:$CLIENT_PORT" curl -m 1 -s -o /dev/null "http://127.0.0.1:$CLIENT_PORT/"
+  wait_for 10 "API on 127.0.0.1:$SERVICE_PORT" curl -m 1 -sf -o /dev/null "http://127.0.0.1:$SERVICE_PORT/health"
 }
 
 print_commands() {
@@ -84,8 +93,7 @@ TEXT
 up() {
   local line
   if [ "$OWN" = yes ]; then
-    # metrics-server too, so that an autoscaler can be tried.
-    while read -r line; do export "${line?}"; done < <(METRICS=${METRICS:-1} "$SCRIPTS/bring-up.sh" || echo FAILED=1)
+    while read -r line; do export "${line?}"; done < <(METRICS=$METRICS "$SCRIPTS/bring-up.sh" || echo FAILED=1)
     [ -z "${FAILED:-}" ] || exit 1
   fi
   "$SCRIPTS/operator.sh"

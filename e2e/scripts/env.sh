@@ -9,3 +9,10 @@ SCRIPTS=$REPOSITORY/e2e/scripts
 export TIDEWIRE_CACHE
 PATH=$PATH:$BIN                # kubectl, where the machine has none of its own
 STATIC_TARGET=x86_64-unknown-linux-gnu
+
+# Where the static programs of a profile are.
+static_folder() { # PROFILE
+  local program='import json, sys; print(json.load(sys.stdin)["target_directory"])' target
+  target=$(cd "$REPOSITORY" && cargo metadata --format-version 1 --no-deps | python3 -c "$program")
+  echo "$target/$STATIC_TARGET/${1/#dev/debug}"
+}

@@ -10,7 +10,7 @@ cd "$REPOSITORY"
 # --target keeps the static flag away from build scripts and procedural macros, which cannot be linked with it.
 RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" \
   cargo build --profile "$profile" --target "$STATIC_TARGET" --bin edge --bin operator >&2
-target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
-folder=$target/$STATIC_TARGET/${profile/#dev/debug}
-"$HERE/images.sh" product "$folder/edge" "$folder/operator" > "$TIDEWIRE_CACHE/product.references"
-sed -e '1s/^/EDGE_IMAGE=/' -e '2s/^/OPERATOR_IMAGE=/' "$TIDEWIRE_CACHE/product.references"
+folder=$(static_folder "$profile")
+references=$("$HERE/images.sh" product "$folder/edge" "$folder/operator")
+[ "$(wc -l <<< "$references")" = 2 ] || die "the images were not built: $references"
+sed -e '1s/^/EDGE_IMAGE=/' -e '2s/^/OPERATOR_IMAGE=/' <<< "$references"

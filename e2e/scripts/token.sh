@@ -10,5 +10,6 @@ key=$(kubectl -n "$1" get secret "$2-token" -o 'jsonpath={.data.hmac_secret_key}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 printf '{"client": {"token": {"hmac_secret_key": "%s"}}}' "$key" > "$folder/config.json"
-cd "$REPOSITORY"
-cargo run --quiet --bin edge -- gentoken -c "$folder/config.json" -u "$3" | grep -o '[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*' | tail -n 1
+edge=$(static_folder "${IMAGES_PROFILE:-release}")/edge
+[ -x "$edge" ] || "$SCRIPTS/images.sh" > /dev/null
+"$edge" gentoken -q -c "$folder/config.json" -u "$3"

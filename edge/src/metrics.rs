@@ -273,6 +273,11 @@ fn nats_counters(stats: &NatsStats) -> prometheus::Result<Vec<MetricFamily>> {
             &stats.slow_consumers,
         ),
         (
+            "tidewire_nats_events_dropped_total",
+            "Joins and leaves that were not sent to NATS.",
+            &stats.events_dropped,
+        ),
+        (
             "tidewire_nats_reconnects_total",
             "Connections to NATS after the first.",
             &stats.reconnects,

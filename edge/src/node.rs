@@ -54,7 +54,11 @@ impl Listeners {
         let server = &config.http_server;
         let open = |address: &str, port: u16, option: &str| {
             front::bind(address, port).map_err(|error| {
-                anyhow::anyhow!("cannot listen on \"{address}\" port {port} ({option}): {error}")
+                let address = match address {
+                    "" => "all addresses",
+                    one => one,
+                };
+                anyhow::anyhow!("cannot listen on {address}, port {port} ({option}): {error}")
             })
         };
         let external = open(

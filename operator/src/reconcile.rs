@@ -220,6 +220,16 @@ async fn announce(
             notes.push(Note::warning(reason, "Reconcile", found.message.clone()));
         }
     }
+    for (kind, reason) in [
+        ("ConfigValid", "UnknownOptions"),
+        ("Degraded", "HistoryUnavailable"),
+    ] {
+        if let Some(found) = shown(Some(new), kind).filter(|found| found.reason == reason)
+            && says_otherwise(known, new, kind)
+        {
+            notes.push(Note::warning(reason, "Reconcile", found.message.clone()));
+        }
+    }
     let moved = |kind: &str, to: &str| {
         let before = shown(known, kind).map(|condition| condition.status.as_str());
         shown(Some(new), kind).filter(|condition| condition.status == to && before != Some(to))

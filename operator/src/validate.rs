@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tidewire_config::Config;
+use tidewire_config::{ChannelOptions, Config};
 
 use crate::{
     api::{
@@ -102,6 +102,8 @@ pub struct ValidatedCluster {
     pub warnings: Vec<String>,
     /// Options that the edge accepts and does not act on yet.
     pub without_effect: Vec<String>,
+    /// Namespaces with history, which this broker cannot keep yet; the one without a name is `without_namespace`.
+    pub without_history: Vec<String>,
 }
 
 /// An image and how it is pulled.
@@ -204,6 +206,10 @@ pub fn validate(
         return Err(Invalid(problems));
     };
     let (boot, live) = tidewire_config::split(&loaded.file_layer);
+    let without_history = match broker {
+        Broker::Nats(_) => with_history(&loaded.config),
+        Broker::Memory => Vec::new(),
+    };
     Ok(ValidatedCluster {
         identity: identity.clone(),
         replicas: spec.replicas,
@@ -241,7 +247,19 @@ pub fn validate(
         spec_hash: spec_hash(cluster),
         warnings: loaded.warnings.iter().map(ToString::to_string).collect(),
         without_effect: loaded.without_effect,
+        without_history,
     })
+}
+
+fn with_history(config: &Config) -> Vec<String> {
+    let kept = |options: &ChannelOptions| options.history_size > 0;
+    let channel = &config.channel;
+    let unnamed = kept(&channel.without_namespace).then(|| "without_namespace".to_owned());
+    let named = channel.namespaces.iter().filter(|it| kept(&it.options));
+    unnamed
+        .into_iter()
+        .chain(named.map(|it| it.name.clone()))
+        .collect()
 }
 
 /// A node waits until its endpoint is withdrawn everywhere, and only then starts to close connections, for which

@@ -75,11 +75,11 @@ impl From<BrokerError> for ApiError {
         tracing::debug!(%error, "the broker refused an API call");
         match error {
             BrokerError::UnknownEpoch => Self::UnrecoverablePosition,
+            BrokerError::NoHistory => Self::NotAvailable,
             BrokerError::Full
             | BrokerError::Disconnected
             | BrokerError::BadChannel
             | BrokerError::TooLarge
-            | BrokerError::NoHistory
             | BrokerError::BadFilter => Self::Internal,
         }
     }

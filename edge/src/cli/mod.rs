@@ -123,10 +123,13 @@ impl SourceArgs {
     }
 }
 
-/// Loads and checks; every violation in the error.
+/// Loads and checks; every violation in the error, after the warnings: an unknown name may be why a value is missing.
 fn load(sources: &Sources) -> anyhow::Result<Loaded> {
     let loaded = load::load(sources).context("error getting config")?;
     if let Err(violations) = loaded.config.check() {
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
+        }
         let texts: Vec<String> = violations.iter().map(ToString::to_string).collect();
         bail!("error validating config: {}", texts.join("; "));
     }

@@ -216,6 +216,10 @@ impl Turn<'_> {
             return;
         };
         conn.deadlines.ping = now.saturating_add(interval);
+        if conn.phase == Phase::Calling && conn.deadlines.pong != NEVER {
+            // The pong to the last one may be parked; another ping would call for a second one.
+            return;
+        }
         conn.deadlines.pong = now.saturating_add(patience);
         conn.outbox.shrink();
         let variant = conn.variant;

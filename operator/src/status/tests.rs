@@ -260,6 +260,16 @@ fn nodes_with_other_options_are_counted_by_what_they_wait_for() {
 }
 
 #[test]
+fn namespaces_whose_history_is_not_kept_are_named() {
+    let mut scene = Scene::healthy();
+    scene.cluster.without_history = vec!["chat".to_owned()];
+    assert_eq!(
+        scene.verdict(ConditionType::Degraded),
+        (Value3::True, "HistoryUnavailable")
+    );
+}
+
+#[test]
 fn a_node_that_does_not_load_live_options_is_named_after_a_minute() {
     let mut scene = Scene::healthy();
     scene.report(1).live_hash = "old".to_owned();

@@ -293,3 +293,15 @@ fn mixing_boot_and_live_options_is_checked_as_one_configuration() {
         .is_err()
     );
 }
+
+#[test]
+fn history_that_nats_does_not_keep_yet_is_noted_by_namespace() {
+    let options = "config: {channel: {without_namespace: {history_size: 5, history_ttl: 60s}, \
+                   namespaces: [{name: chat, history_size: 5, history_ttl: 60s}, {name: news}]}}";
+    assert_eq!(
+        validated(options).without_history,
+        ["without_namespace", "chat"]
+    );
+    let alone = format!("{options}\nbroker: {{memory: {{}}}}\nreplicas: 1");
+    assert!(validated(&alone).without_history.is_empty());
+}
