@@ -216,6 +216,8 @@ impl Turn<'_> {
     /// A client has missed something that it relies on.
     pub(super) fn insufficient(&mut self, key: ConnKey, id: ChannelId, server_side: bool) {
         if server_side {
+            // The close is for the end of the turn: nothing more of the channel until then.
+            self.unsubscribe(key, id);
             self.closes.push((key, DisconnectCode::InsufficientState));
         } else {
             self.push_unsubscribe(key, id, UnsubscribeCode::InsufficientState);
