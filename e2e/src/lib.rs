@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod edge;
 pub mod namespace;
 pub mod process;
+pub mod proxy;
 pub mod repository;
 pub mod sdk;
 pub mod token;

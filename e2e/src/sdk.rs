@@ -77,6 +77,12 @@ impl Event {
         self.fields.get("code").and_then(Value::as_u64).unwrap_or(0)
     }
 
+    /// Whether a field is there and true.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.fields.get(name).and_then(Value::as_bool) == Some(true)
+    }
+
     /// The data of a publication.
     #[must_use]
     pub fn data(&self) -> &Value {
@@ -95,6 +101,20 @@ impl SdkClient {
     /// # Errors
     /// When the SDK cannot be installed or started.
     pub async fn start(sdk: Sdk, address: &str, token: &str, channels: &[&str]) -> Result<Self> {
+        Self::start_with(sdk, address, token, channels, &[]).await
+    }
+
+    /// As [`SdkClient::start`], with more arguments of `e2e/sdk/README.md`.
+    ///
+    /// # Errors
+    /// As [`SdkClient::start`].
+    pub async fn start_with(
+        sdk: Sdk,
+        address: &str,
+        token: &str,
+        channels: &[&str],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let (program, script) = sdk.program();
         let mut command = Command::new(program);
         command
@@ -106,7 +126,8 @@ impl SdkClient {
             )
             .arg(repository::path(script))
             .args(["--url", &format!("ws://{address}/connection/websocket")])
-            .args(["--encoding", sdk.encoding(), "--token", token]);
+            .args(["--encoding", sdk.encoding(), "--token", token])
+            .args(arguments);
         for channel in channels {
             command.args(["--channel", channel]);
         }
@@ -151,11 +172,19 @@ impl SdkClient {
     /// # Errors
     /// When no answer comes.
     pub async fn publish(&mut self, channel: &str, data: &Value) -> Result<Event> {
-        self.send(&json!({"op": "publish", "channel": channel, "data": data}))
-            .await?;
+        let command = json!({"op": "publish", "channel": channel, "data": data});
+        self.ask(&command, "published").await
+    }
+
+    /// Gives the program a command and waits for the answer: the event of that name, or `error`.
+    ///
+    /// # Errors
+    /// When no answer comes.
+    pub async fn ask(&mut self, command: &Value, name: &str) -> Result<Event> {
+        self.send(command).await?;
+        let op = command.get("op").and_then(Value::as_str);
         let answer = |event: &Event| {
-            event.name() == "published"
-                || (event.name() == "error" && event.field("op") == "publish")
+            event.name() == name || (event.name() == "error" && Some(event.field("op")) == op)
         };
         self.process
             .pick(EVENT_TIME, |line| parse(line).filter(answer))

@@ -11,6 +11,8 @@ const { values: options } = parseArgs({
     token: { type: 'string', default: '' },
     encoding: { type: 'string', default: 'json' },
     channel: { type: 'string', multiple: true, default: [] },
+    delta: { type: 'boolean', default: false },
+    refresh: { type: 'boolean', default: false },
   },
 });
 const protobuf = options.encoding === 'protobuf';
@@ -30,16 +32,36 @@ function printError(op, error, channel) {
   print('error', { op, channel, code: error.code ?? 0, message: error.message ?? String(error) });
 }
 
-const centrifuge = new Centrifuge(options.url, { token: options.token, websocket: WebSocket });
+// The SDK asks for a new token; the command `token` answers.
+let giveToken;
+function getToken() {
+  print('token_wanted');
+  return new Promise((resolve) => { giveToken = resolve; });
+}
+
+const centrifuge = new Centrifuge(options.url, {
+  token: options.token,
+  websocket: WebSocket,
+  minReconnectDelay: 50,
+  ...(options.refresh ? { getToken } : {}),
+});
 centrifuge.on('connecting', ({ code, reason }) => print('connecting', { code, reason }));
 centrifuge.on('connected', ({ client }) => print('connected', { client }));
 centrifuge.on('disconnected', ({ code, reason }) => print('disconnected', { code, reason }));
 centrifuge.on('error', ({ type, error }) => printError(type, error));
 
+// Subscriptions that the server made.
+centrifuge.on('subscribed', ({ channel, recovered, wasRecovering }) =>
+  print('subscribed', { channel, recovered, was_recovering: wasRecovering, server_side: true }));
+centrifuge.on('unsubscribed', ({ channel }) => print('unsubscribed', { channel, server_side: true }));
+centrifuge.on('publication', ({ channel, data, offset }) =>
+  print('publication', { channel, data: decode(data), offset, server_side: true }));
+
 function subscribe(channel) {
-  const subscription = centrifuge.newSubscription(channel);
+  const subscription = centrifuge.newSubscription(channel, options.delta ? { delta: 'fossil' } : {});
   subscription.on('subscribing', ({ code, reason }) => print('subscribing', { channel, code, reason }));
-  subscription.on('subscribed', () => print('subscribed', { channel }));
+  subscription.on('subscribed', ({ recovered, wasRecovering }) =>
+    print('subscribed', { channel, recovered, was_recovering: wasRecovering }));
   subscription.on('unsubscribed', ({ code, reason }) => print('unsubscribed', { channel, code, reason }));
   subscription.on('error', ({ error }) => printError('subscribe', error, channel));
   subscription.on('publication', ({ data, offset }) => print('publication', { channel, data: decode(data), offset }));
@@ -52,6 +74,26 @@ async function publish(channel, data) {
     print('published', { channel, data });
   } catch (error) {
     printError('publish', error, channel);
+  }
+}
+
+async function presence(channel) {
+  try {
+    const { clients } = await centrifuge.presence(channel);
+    const users = Object.values(clients).map((info) => info.user).sort();
+    const { numClients, numUsers } = await centrifuge.presenceStats(channel);
+    print('presence', { channel, data: { users, clients: numClients, distinct: numUsers } });
+  } catch (error) {
+    printError('presence', error, channel);
+  }
+}
+
+async function history(channel, limit) {
+  try {
+    const { publications, offset } = await centrifuge.history(channel, { limit, reverse: true });
+    print('history', { channel, offset, data: publications.map(({ data }) => decode(data)) });
+  } catch (error) {
+    printError('history', error, channel);
   }
 }
 
@@ -72,6 +114,9 @@ const commands = {
   publish: ({ channel, data }) => publish(channel, data),
   subscribe: ({ channel }) => subscribe(channel),
   unsubscribe: ({ channel }) => centrifuge.getSubscription(channel).unsubscribe(),
+  presence: ({ channel }) => presence(channel),
+  history: ({ channel, limit }) => history(channel, limit),
+  token: ({ token }) => giveToken(token),
   disconnect: () => centrifuge.disconnect(),
   load: ({ channel, per_second: perSecond }) => load(channel, perSecond),
 };
