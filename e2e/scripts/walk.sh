@@ -29,7 +29,7 @@ paste_commands() {
         ;;
       *) eval "$line" ;;
     esac
-  done < <(sed -n 's/^  //p' "$folder/printed" | grep -v '^#')
+  done < <(sed -n '/^The cluster is ready/,$ s/^  //p' "$folder/printed" | grep -v '^#')
   wait_for 10 "what was published is received" received '"text":"hello"'
 }
 
