@@ -146,7 +146,7 @@ async fn what_prevents_a_start_names_the_option_and_the_remedy() {
         (
             json!({"http_server": {"address": "127.0.0.1", "port": port}}),
             &[
-                "cannot listen on \"127.0.0.1\" port",
+                "cannot listen on 127.0.0.1, port",
                 "http_server.port",
                 "in use",
             ],
