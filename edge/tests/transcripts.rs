@@ -254,8 +254,8 @@ async fn the_edge_answers_as_the_reference_program() {
     });
     let (timed, others): (Vec<_>, Vec<_>) = covered.partition(is_timed);
     assert!(!timed.is_empty());
-    let mut failed = replay(others, 16).await;
-    failed.extend(replay(timed, 16).await);
+    let mut failed = replay(others, 24).await;
+    failed.extend(replay(timed, 24).await);
     assert!(
         failed.is_empty(),
         "{} failed, see above:\n{}",
@@ -271,7 +271,7 @@ async fn replay(probes: Vec<Value>, at_once: usize) -> Vec<String> {
         let running = tokio::spawn(async move { Replay::new(&probe).run(&probe).await });
         running.await.err().map(|error| format!("{name}: {error}"))
     });
-    let ended = running.buffered(at_once);
+    let ended = running.buffer_unordered(at_once);
     ended.filter_map(async |failed| failed).collect().await
 }
 
