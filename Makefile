@@ -1,16 +1,17 @@
 # The commands of this repository. `make help` lists them; the recipes only call scripts and cargo.
 
 SHELL := /bin/bash
-TIDEWIRE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidewire
-export TIDEWIRE_CACHE
+# Not TIDEWIRE_...: those variables are options of the edge.
+TIDE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidewire
+export TIDE_CACHE
 # CI runs in a fresh clone: its target folder must outlive the checkout.
 ifdef CI
-CARGO_TARGET_DIR ?= $(TIDEWIRE_CACHE)/target
+CARGO_TARGET_DIR ?= $(TIDE_CACHE)/target
 export CARGO_TARGET_DIR
 endif
 
 # For the edge's tests against a real broker.
-export NATS_SERVER ?= $(TIDEWIRE_CACHE)/bin/nats-server
+export NATS_SERVER ?= $(TIDE_CACHE)/bin/nats-server
 
 .PHONY: help run build test check generate e2e images cluster cluster-down bench fuzz
 

@@ -4,7 +4,7 @@
 # else does.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-cache=${TIDEWIRE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewire}
+cache=${TIDE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tidewire}
 key=$({ cat "$here/helm/go.mod" "$here/helm/go.sum"; go env GOVERSION GOOS GOARCH; } | sha256sum | cut -c1-16)
 helm=$cache/helm/$key/helm
 if [ ! -x "$helm" ]; then

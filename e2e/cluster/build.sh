@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds what the test cluster runs into $TIDEWIRE_CACHE/programs/NAME-KEY and links it as $BIN/NAME. KEY covers the
+# Builds what the test cluster runs into $TIDE_CACHE/programs/NAME-KEY and links it as $BIN/NAME. KEY covers the
 # Go version, the module's files and the flags, so nothing is built twice. build.sh [NAME...]; default: all.
 # The first build of kube takes about 10 minutes on 2 cores. Same flags everywhere, so that the programs share the
 # Go build cache; -trimpath and no VCS stamp, so that two checkouts do too.
@@ -7,7 +7,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$HERE/lib.sh"
 
-PROGRAMS=$TIDEWIRE_CACHE/programs
+PROGRAMS=$TIDE_CACHE/programs
 export CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS=-buildvcs=false
 
 # Runs `go build -v` in the background and says every 5 seconds how many packages are compiled.
@@ -79,7 +79,7 @@ busybox() {
   ln -sfn "$PROGRAMS/busybox" "$BIN/busybox"
 }
 
-case $TIDEWIRE_CACHE in *[[:space:]]*) die "the path of the cache has spaces: $TIDEWIRE_CACHE" ;; esac
+case $TIDE_CACHE in *[[:space:]]*) die "the path of the cache has spaces: $TIDE_CACHE" ;; esac
 command -v go > /dev/null || die "Go 1.26.8 or later is needed (https://go.dev/dl)"
 mkdir -p "$PROGRAMS" "$BIN"
 exec 9> "$PROGRAMS/.lock"

@@ -12,8 +12,8 @@ if [ "${1:-}" = --after ]; then
     [ -e "$STATE/pids" ] || exit 0           # somebody else took the cluster down
   done
 fi
-mkdir -p "$TIDEWIRE_CACHE/clusters"
-exec 9> "$TIDEWIRE_CACHE/clusters/.$CLUSTER.down"
+mkdir -p "$TIDE_CACHE/clusters"
+exec 9> "$TIDE_CACHE/clusters/.$CLUSTER.down"
 flock 9                                      # the owner's watcher and a call by hand may meet
 [ -e "$STATE/pids" ] || exit 0
 

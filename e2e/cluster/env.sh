@@ -5,17 +5,17 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPOSITORY=$(cd "$HERE/../.." && pwd)
 
 # Everything that is built or downloaded, outside any checkout, keyed by content or version.
-TIDEWIRE_CACHE=${TIDEWIRE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tidewire}
+TIDE_CACHE=${TIDE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/tidewire}
 
 # Several clusters can stand side by side on one machine: each has a name, a state folder, a cgroup
 # and a port on the machine's loopback. `dev` is the one of `make cluster`, `test` the one of the tests.
 CLUSTER=${CLUSTER:-dev}
 case $CLUSTER in dev) API_PORT=${API_PORT:-16443} ;; *) API_PORT=${API_PORT:-16444} ;; esac
 
-STATE=$TIDEWIRE_CACHE/clusters/$CLUSTER      # on a disk file system (ext4): overlayfs stacks on neither tmpfs nor itself
-BIN=$TIDEWIRE_CACHE/bin                      # links to the current build of every program
-IMAGES=$TIDEWIRE_CACHE/images                # tarballs every node imports; system/ goes to node0 only
-PRODUCT_IMAGES=$TIDEWIRE_CACHE/product       # the edge's and the operator's own tarballs
+STATE=$TIDE_CACHE/clusters/$CLUSTER      # on a disk file system (ext4): overlayfs stacks on neither tmpfs nor itself
+BIN=$TIDE_CACHE/bin                      # links to the current build of every program
+IMAGES=$TIDE_CACHE/images                # tarballs every node imports; system/ goes to node0 only
+PRODUCT_IMAGES=$TIDE_CACHE/product       # the edge's and the operator's own tarballs
 KUBE=$BIN/kube                               # all Kubernetes programs and etcd in one binary
 CLUSTER_KUBECONFIG=$STATE/kubeconfig         # an administrator's, for use on the machine
 PKI=$STATE/pki

@@ -11,7 +11,7 @@ NAMESPACE=${NAMESPACE:-quickstart}
 NAME=quickstart
 CLIENT_PORT=${CLIENT_PORT:-18000}            # on this machine's loopback
 SERVICE_PORT=${SERVICE_PORT:-19000}
-FORWARDERS=$TIDEWIRE_CACHE/forwarders        # pids, for a cluster that is not ours
+FORWARDERS=$TIDE_CACHE/forwarders        # pids, for a cluster that is not ours
 READY_SECONDS=180
 
 # Status, reason and message of the Ready condition, from one look at the object.

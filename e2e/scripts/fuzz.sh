@@ -7,8 +7,8 @@ FUZZ_SECONDS=${FUZZ_SECONDS:-60}
 cd "$REPOSITORY/edge/protocol/fuzz"
 
 export RUSTC_BOOTSTRAP=1
-PATH=$TIDEWIRE_CACHE/tools/bin:$PATH
-command -v cargo-fuzz > /dev/null || cargo install --quiet --root "$TIDEWIRE_CACHE/tools" cargo-fuzz
+PATH=$TIDE_CACHE/tools/bin:$PATH
+command -v cargo-fuzz > /dev/null || cargo install --quiet --root "$TIDE_CACHE/tools" cargo-fuzz
 for target in $(cargo fuzz list --fuzz-dir .); do
   say "fuzzing $target for $FUZZ_SECONDS s"
   cargo fuzz run --fuzz-dir . "$target" -- -max_total_time="$FUZZ_SECONDS"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the edge and the operator as static release binaries and makes image tarballs of them in
-# $TIDEWIRE_CACHE/product. Progress goes to standard error; standard output is EDGE_IMAGE=... and OPERATOR_IMAGE=...
+# $TIDE_CACHE/product. Progress goes to standard error; standard output is EDGE_IMAGE=... and OPERATOR_IMAGE=...
 # IMAGES_PROFILE=dev builds without optimisation, for a quick try.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"

@@ -22,18 +22,18 @@ install() {
 
 node_modules() {
   cp "$SDK/js/package.json" "$SDK/js/package-lock.json" "$SDK/js/.npmrc" "$1/"
-  npm ci --prefix "$1" --cache "$TIDEWIRE_CACHE/npm" --ignore-scripts --no-progress
+  npm ci --prefix "$1" --cache "$TIDE_CACHE/npm" --ignore-scripts --no-progress
 }
 
 # Not a virtual environment: those have their own path written into them, and are renamed here.
-site_packages() { python3 -m pip install --quiet --cache-dir "$TIDEWIRE_CACHE/pip" --target "$1" --requirement "$SDK/python/requirements.txt"; }
+site_packages() { python3 -m pip install --quiet --cache-dir "$TIDE_CACHE/pip" --target "$1" --requirement "$SDK/python/requirements.txt"; }
 
 command -v node npm > /dev/null || die "Node.js 18 or later with npm is needed" >&2
-mkdir -p "$TIDEWIRE_CACHE/sdk"
-exec 9> "$TIDEWIRE_CACHE/sdk/.lock"
+mkdir -p "$TIDE_CACHE/sdk"
+exec 9> "$TIDE_CACHE/sdk/.lock"
 flock 9
-js=$TIDEWIRE_CACHE/sdk/js-$(key "$SDK/js/package-lock.json")
-python=$TIDEWIRE_CACHE/sdk/python-$(key "$SDK/python/requirements.txt" <(python3 --version))
+js=$TIDE_CACHE/sdk/js-$(key "$SDK/js/package-lock.json")
+python=$TIDE_CACHE/sdk/python-$(key "$SDK/python/requirements.txt" <(python3 --version))
 install "$js" node_modules
 install "$python" site_packages
 echo "NODE_PATH=$js/node_modules"
