@@ -210,23 +210,16 @@ async fn announce(
         }
         Ok(_) | Err(_) => {}
     }
-    for (kind, bad, reason) in [
-        ("ResourceConflict", "True", "ResourceConflict"),
-        ("KeysReady", "False", "SecretMissing"),
-    ] {
-        if let Some(found) = shown(Some(new), kind).filter(|found| found.status == bad)
-            && says_otherwise(known, new, kind)
-        {
-            notes.push(Note::warning(reason, "Reconcile", found.message.clone()));
-        }
-    }
-    for (kind, reason) in [
-        ("ConfigValid", "UnknownOptions"),
-        ("Degraded", "HistoryUnavailable"),
-    ] {
-        if let Some(found) = shown(Some(new), kind).filter(|found| found.reason == reason)
-            && says_otherwise(known, new, kind)
-        {
+    for found in &new.conditions {
+        let kind = found.type_.as_str();
+        let reason = match (kind, found.status.as_str(), found.reason.as_str()) {
+            ("ResourceConflict", "True", _) => "ResourceConflict",
+            ("KeysReady", "False", _) => "SecretMissing",
+            ("ConfigValid", _, "UnknownOptions") => "UnknownOptions",
+            ("Degraded", _, "HistoryUnavailable") => "HistoryUnavailable",
+            _ => continue,
+        };
+        if says_otherwise(known, new, kind) {
             notes.push(Note::warning(reason, "Reconcile", found.message.clone()));
         }
     }

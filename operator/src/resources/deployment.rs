@@ -7,22 +7,18 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            ConfigMapProjection, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-            KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe,
-            ProjectedVolumeSource, SecretProjection, TopologySpreadConstraint, Volume, VolumeMount,
-            VolumeProjection,
+            ConfigMapProjection, Container, KeyToPath, LocalObjectReference, PodSpec,
+            PodTemplateSpec, Probe, ProjectedVolumeSource, SecretProjection,
+            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
         },
     },
-    apimachinery::pkg::{
-        apis::meta::v1::{LabelSelector, ObjectMeta},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
 
 use super::{
-    container_security,
+    container_security, http_probe,
     names::{CLIENT_PORT, Component, INTERNAL_PORT, Identity, REVISION_ANNOTATION},
-    pod_security, requirements,
+    pod_name, pod_security, port, requirements,
 };
 use crate::{
     error::Error,
@@ -133,17 +129,7 @@ fn container(revision: &Revision) -> Container {
                 .map(str::to_owned)
                 .to_vec(),
         ),
-        env: Some(vec![EnvVar {
-            name: "TIDEWIRE_NODE_NAME".to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: "metadata.name".to_owned(),
-                    ..ObjectFieldSelector::default()
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![pod_name("TIDEWIRE_NODE_NAME")]),
         ports: Some(vec![
             port("client", CLIENT_PORT),
             port("internal", INTERNAL_PORT),
@@ -171,26 +157,8 @@ fn container(revision: &Revision) -> Container {
     }
 }
 
-fn port(name: &str, number: u16) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: i32::from(number),
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    }
-}
-
 fn probe(path: &str, period_seconds: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("internal".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_seconds),
-        timeout_seconds: Some(2),
-        ..Probe::default()
-    }
+    http_probe("internal", path, period_seconds, 2)
 }
 
 /// Preferred, not required: a cluster with one zone or one machine still runs every node.

@@ -14,12 +14,13 @@ mod services;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{
-        Capabilities, ConfigMap, PodSecurityContext, ResourceRequirements, SeccompProfile, Secret,
-        SecurityContext,
+        Capabilities, ConfigMap, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+        ObjectFieldSelector, PodSecurityContext, Probe, ResourceRequirements, SeccompProfile,
+        Secret, SecurityContext, Service, ServiceAccount,
     },
-    core::v1::{Service, ServiceAccount},
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 pub use self::{
     nats::{ClaimGrowth, claim_growth},
@@ -133,6 +134,43 @@ fn container_security() -> SecurityContext {
             ..Capabilities::default()
         }),
         ..SecurityContext::default()
+    }
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: i32::from(number),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn http_probe(port: &str, path: &str, period_seconds: i32, timeout_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String(port.to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        timeout_seconds: Some(timeout_seconds),
+        ..Probe::default()
+    }
+}
+
+/// A variable that holds the name of the pod.
+fn pod_name(variable: &str) -> EnvVar {
+    EnvVar {
+        name: variable.to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector {
+                field_path: "metadata.name".to_owned(),
+                ..ObjectFieldSelector::default()
+            }),
+            ..EnvVarSource::default()
+        }),
+        ..EnvVar::default()
     }
 }
 

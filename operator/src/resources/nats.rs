@@ -6,9 +6,8 @@ use k8s_openapi::{
     api::{
         apps::v1::{StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec},
         core::v1::{
-            Affinity, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort,
-            EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, Lifecycle,
-            LifecycleHandler, ObjectFieldSelector, PersistentVolumeClaim,
+            Affinity, ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource,
+            ExecAction, Lifecycle, LifecycleHandler, PersistentVolumeClaim,
             PersistentVolumeClaimSpec, PodAffinityTerm, PodAntiAffinity, PodSpec, PodTemplateSpec,
             Probe, Volume, VolumeMount, VolumeResourceRequirements, WeightedPodAffinityTerm,
         },
@@ -16,18 +15,17 @@ use k8s_openapi::{
     apimachinery::pkg::{
         api::resource::Quantity,
         apis::meta::v1::{LabelSelector, ObjectMeta},
-        util::intstr::IntOrString,
     },
 };
 use kube::ResourceExt;
 
 use super::{
-    container_security,
+    container_security, http_probe,
     names::{
         Component, Identity, NATS_CLIENT_PORT, NATS_CLUSTER_PORT, NATS_CONFIG_ANNOTATION,
         NATS_MONITOR_PORT,
     },
-    pod_security, quantity, requirements,
+    pod_name, pod_security, port, quantity, requirements,
 };
 use crate::validate::{Nats, short_hash};
 
@@ -225,17 +223,7 @@ fn container(nats: &Nats) -> Container {
             "-c".to_owned(),
             format!("{CONFIG_PATH}/{CONFIG_FILE}"),
         ]),
-        env: Some(vec![EnvVar {
-            name: "POD_NAME".to_owned(),
-            value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector {
-                    field_path: "metadata.name".to_owned(),
-                    ..ObjectFieldSelector::default()
-                }),
-                ..EnvVarSource::default()
-            }),
-            ..EnvVar::default()
-        }]),
+        env: Some(vec![pod_name("POD_NAME")]),
         ports: Some(vec![
             port("client", NATS_CLIENT_PORT),
             port("cluster", NATS_CLUSTER_PORT),
@@ -280,26 +268,8 @@ fn container(nats: &Nats) -> Container {
     }
 }
 
-fn port(name: &str, number: u16) -> ContainerPort {
-    ContainerPort {
-        name: Some(name.to_owned()),
-        container_port: i32::from(number),
-        protocol: Some("TCP".to_owned()),
-        ..ContainerPort::default()
-    }
-}
-
 fn probe(path: &str, period_seconds: i32) -> Probe {
-    Probe {
-        http_get: Some(HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: IntOrString::String("monitor".to_owned()),
-            ..HTTPGetAction::default()
-        }),
-        period_seconds: Some(period_seconds),
-        timeout_seconds: Some(3),
-        ..Probe::default()
-    }
+    http_probe("monitor", path, period_seconds, 3)
 }
 
 /// A volume claim that has to grow.

@@ -290,23 +290,19 @@ impl Observation<'_> {
                     );
                 }
             }
-        }
-        if let Verdict::Planned { cluster, .. } = &self.verdict
-            && !cluster.without_history.is_empty()
-        {
-            let namespaces = cluster.without_history.join(", ");
-            return Finding::yes(
-                kind,
-                "HistoryUnavailable",
-                format!(
-                    "history and recovery need spec.broker.memory so far, not NATS; without them are: {namespaces}"
-                ),
-            );
-        }
-        if let Verdict::Planned { cluster, .. } = &self.verdict
-            && let Some(overdue) = overdue(&self.overdue(cluster))
-        {
-            return Finding::yes(kind, "ReloadOverdue", overdue);
+            if !cluster.without_history.is_empty() {
+                let namespaces = cluster.without_history.join(", ");
+                return Finding::yes(
+                    kind,
+                    "HistoryUnavailable",
+                    format!(
+                        "history and recovery need spec.broker.memory so far, not NATS; without them are: {namespaces}"
+                    ),
+                );
+            }
+            if let Some(overdue) = overdue(&self.overdue(cluster)) {
+                return Finding::yes(kind, "ReloadOverdue", overdue);
+            }
         }
         if !self.applied.claims_refused.is_empty() {
             return Finding::yes(
