@@ -88,6 +88,18 @@ pub(super) struct TokenGrant {
     pub(super) expire_at: Option<u64>,
 }
 
+impl TokenGrant {
+    /// From what a token or the server says.
+    pub(super) fn new(options: SubscriptionOptions, expire_at: Option<u64>) -> Self {
+        Self {
+            overrides: options.overrides,
+            info: options.info.unwrap_or_default(),
+            data: options.data.unwrap_or_default(),
+            expire_at,
+        }
+    }
+}
+
 /// The client that a subscription is for.
 #[derive(Clone, Debug)]
 pub struct Who {
@@ -369,12 +381,7 @@ impl ServerPlan {
         who: Who,
     ) -> Option<Self> {
         let namespace = live.namespace(channel)?;
-        let token = TokenGrant {
-            overrides: options.overrides,
-            info: options.info.unwrap_or_default(),
-            data: options.data.unwrap_or_default(),
-            expire_at,
-        };
+        let token = TokenGrant::new(options, expire_at);
         let request = SubscribeRequest::default();
         let plan = Plan::new(&request, &namespace.options, token, (false, false))
             .unrecovered()

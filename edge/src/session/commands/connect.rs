@@ -179,12 +179,7 @@ fn server_side(
     user: &str,
 ) -> Option<Plan> {
     let namespace = live.namespace(channel)?;
-    let token = TokenGrant {
-        overrides: granted.overrides,
-        info: granted.info.unwrap_or_default(),
-        data: granted.data.unwrap_or_default(),
-        expire_at: None,
-    };
+    let token = TokenGrant::new(granted, None);
     let rights = rights(&namespace.options, user, live.config.client.insecure);
     // The client may say from where to recover; what it gets is the server's decision.
     let asked = SubscribeRequest {

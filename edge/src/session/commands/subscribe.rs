@@ -117,12 +117,7 @@ impl Verifying {
         if expire_at.is_some_and(|expire_at| expire_at <= ctx.unix_time()) {
             return refuse(id, ErrorCode::Expired, ctx);
         }
-        let token = TokenGrant {
-            overrides: claims.options.overrides,
-            info: claims.options.info.unwrap_or_default(),
-            data: claims.options.data.unwrap_or_default(),
-            expire_at,
-        };
+        let token = TokenGrant::new(claims.options, expire_at);
         attach(session, id, request, token, ctx)
     }
 }
