@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs the Debian packages that are missing for what the arguments name: cluster, browser.
+# Installs the Debian packages that are missing for what the arguments name: cluster, browser, sdk.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$HERE/lib.sh"
@@ -8,6 +8,7 @@ set -euo pipefail
 CLUSTER_NEEDS="containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 nft:nftables
   iptables:iptables openssl:openssl curl:curl python3:python3 musl-gcc:musl-tools"
 BROWSER_NEEDS="chromium:chromium"
+SDK_NEEDS="javac:openjdk-17-jdk-headless mvn:maven"
 
 missing() {
   local need what
@@ -25,6 +26,7 @@ for topic in "$@"; do
   case $topic in
     cluster) needs="$needs $CLUSTER_NEEDS" ;;
     browser) needs="$needs $BROWSER_NEEDS" ;;
+    sdk) needs="$needs $SDK_NEEDS" ;;
     *) die "no topic $topic" ;;
   esac
 done

@@ -68,9 +68,9 @@ start_forwarders() {
 }
 
 print_commands() {
-  local kubectl=kubectl sdk
+  local kubectl=kubectl node_path
   [ "$(command -v kubectl)" != "$BIN/kubectl" ] || kubectl=$BIN/kubectl
-  sdk=$("$SCRIPTS/sdk.sh")
+  node_path=$("$SCRIPTS/sdk.sh" js)
   cat << TEXT
 
 The cluster is ready. Paste these lines; the first window receives what the second one publishes.
@@ -80,7 +80,7 @@ The cluster is ready. Paste these lines; the first window receives what the seco
 
   # receive, with the official JavaScript SDK
   TOKEN=\$($SCRIPTS/token.sh $NAMESPACE $NAME alice)
-  $(echo "$sdk" | grep ^NODE_PATH) node $REPOSITORY/e2e/sdk/js/client.cjs --url ws://127.0.0.1:$CLIENT_PORT/connection/websocket --token \$TOKEN --channel chat:lobby
+  $node_path node $REPOSITORY/e2e/sdk/js/client.cjs --url ws://127.0.0.1:$CLIENT_PORT/connection/websocket --token \$TOKEN --channel chat:lobby
 
   # publish
   KEY=\$($kubectl --kubeconfig=$KUBECONFIG -n $NAMESPACE get secret $NAME-api-key -o 'jsonpath={.data.key}' | base64 -d)

@@ -40,7 +40,7 @@ run_tests() {
 # Always the whole workspace: with another selection of packages cargo would compile their dependencies again.
 selection=()
 [ "${1:-all}" = all ] || selection=(--test sdk --test browser --test cluster)
-if [ "$(id -u)" = 0 ]; then phase "Debian packages" "$HERE/install.sh" cluster browser; fi
+if [ "$(id -u)" = 0 ]; then phase "Debian packages" "$HERE/install.sh" cluster browser sdk; fi
 phase "downloads" download
 if [ "${1:-all}" = all ]; then
   phase "formatting" cargo fmt --all --check

@@ -22,15 +22,27 @@ pub const API_KEY: &str = "test-api-key";
 
 static BINARY: OnceCell<PathBuf> = OnceCell::const_new();
 
-/// The edge's debug binary; the first call builds it, so that no test runs against an old one.
+/// The edge's debug binary; the first call builds it, so that no test runs against an old one. The variable
+/// `EDGE_BINARY` names another one.
 ///
 /// # Errors
 /// When the build fails.
 pub async fn binary() -> Result<&'static PathBuf> {
-    BINARY.get_or_try_init(build).await
+    BINARY
+        .get_or_try_init(|| async {
+            match repository::variable("EDGE_BINARY") {
+                Some(path) => Ok(PathBuf::from(path)),
+                None => build("edge").await,
+            }
+        })
+        .await
 }
 
-async fn build() -> Result<PathBuf> {
+/// Builds a program of the workspace and returns where it is.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) async fn build(name: &str) -> Result<PathBuf> {
     let output = Command::new(env!("CARGO"))
         // The selection of packages of `make test`, so that nothing is compiled twice.
         .args([
@@ -38,7 +50,7 @@ async fn build() -> Result<PathBuf> {
             "--quiet",
             "--workspace",
             "--bin",
-            "edge",
+            name,
             "--message-format=json",
         ])
         .current_dir(repository::root())
@@ -49,7 +61,7 @@ async fn build() -> Result<PathBuf> {
         .await?;
     ensure!(
         output.status.success(),
-        "cargo build --bin edge: {}",
+        "cargo build --bin {name}: {}",
         output.status
     );
     let text = String::from_utf8_lossy(&output.stdout);
@@ -57,8 +69,8 @@ async fn build() -> Result<PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .find_map(|message| {
-            let name = message.pointer("/target/name")?.as_str()?;
-            (name == "edge").then(|| message.get("executable")?.as_str().map(PathBuf::from))?
+            let target = message.pointer("/target/name")?.as_str()?;
+            (target == name).then(|| message.get("executable")?.as_str().map(PathBuf::from))?
         });
     executable.context("cargo named no executable")
 }

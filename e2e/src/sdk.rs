@@ -22,30 +22,90 @@ pub enum Sdk {
     JavaScriptJson,
     /// npm `centrifuge`, Protobuf.
     JavaScriptProtobuf,
+    /// PyPI `centrifuge-python`, JSON.
+    PythonJson,
     /// PyPI `centrifuge-python`, Protobuf.
     PythonProtobuf,
+    /// Go module `github.com/centrifugal/centrifuge-go`, JSON.
+    GoJson,
+    /// Go module `github.com/centrifugal/centrifuge-go`, Protobuf.
+    GoProtobuf,
+    /// Maven `io.github.centrifugal:centrifuge-java`, which has Protobuf only.
+    JavaProtobuf,
+}
+
+/// What not every SDK can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// Subscriptions whose publications come as differences.
+    Delta,
 }
 
 impl Sdk {
     /// Every one of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 7] = [
         Self::JavaScriptJson,
         Self::JavaScriptProtobuf,
+        Self::PythonJson,
         Self::PythonProtobuf,
+        Self::GoJson,
+        Self::GoProtobuf,
+        Self::JavaProtobuf,
     ];
 
-    fn encoding(self) -> &'static str {
-        match self {
-            Self::JavaScriptJson => "json",
-            Self::JavaScriptProtobuf | Self::PythonProtobuf => "protobuf",
+    /// Why the SDK, in the release that is pinned, has not this ability; `None` when it has.
+    #[must_use]
+    pub fn lacks(self, ability: Ability) -> Option<&'static str> {
+        match (self, ability) {
+            (Self::JavaProtobuf, Ability::Delta) => {
+                Some("no option for it in centrifuge-java 0.4.1")
+            }
+            _ => None,
         }
     }
 
-    fn program(self) -> (&'static str, &'static str) {
+    fn encoding(self) -> &'static str {
         match self {
-            Self::JavaScriptJson | Self::JavaScriptProtobuf => ("node", "e2e/sdk/js/client.cjs"),
-            Self::PythonProtobuf => ("python3", "e2e/sdk/python/client.py"),
+            Self::JavaScriptJson | Self::PythonJson | Self::GoJson => "json",
+            Self::JavaScriptProtobuf
+            | Self::PythonProtobuf
+            | Self::GoProtobuf
+            | Self::JavaProtobuf => "protobuf",
         }
+    }
+
+    /// The driver without its arguments; the first call installs the SDKs.
+    async fn driver(self) -> Result<Command> {
+        let installed = environment().await?;
+        let place = |name: &str| {
+            let found = installed.iter().find(|(variable, _)| variable == name);
+            found
+                .map(|(_, place)| place)
+                .with_context(|| format!("sdk.sh printed no {name}"))
+        };
+        let script = |interpreter: &str, path: &str| {
+            let mut command = Command::new(interpreter);
+            command.arg(repository::path(path));
+            command
+        };
+        let mut command = match self {
+            Self::JavaScriptJson | Self::JavaScriptProtobuf => {
+                script("node", "e2e/sdk/js/client.cjs")
+            }
+            Self::PythonJson | Self::PythonProtobuf => {
+                script("python3", "e2e/sdk/python/client.py")
+            }
+            Self::GoJson | Self::GoProtobuf => Command::new(place("SDK_GO")?),
+            Self::JavaProtobuf => {
+                let mut java = Command::new("java");
+                // It starts in half the time.
+                java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+                    .args(["-cp", place("SDK_JAVA")?, "Driver"]);
+                java
+            }
+        };
+        command.envs(installed.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 }
 
@@ -115,16 +175,8 @@ impl SdkClient {
         channels: &[&str],
         arguments: &[&str],
     ) -> Result<Self> {
-        let (program, script) = sdk.program();
-        let mut command = Command::new(program);
+        let mut command = sdk.driver().await?;
         command
-            .envs(
-                environment()
-                    .await?
-                    .iter()
-                    .map(|(name, value)| (name, value)),
-            )
-            .arg(repository::path(script))
             .args(["--url", &format!("ws://{address}/connection/websocket")])
             .args(["--encoding", sdk.encoding(), "--token", token])
             .args(arguments);

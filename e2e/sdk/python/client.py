@@ -162,12 +162,14 @@ class Program:
         }
         for channel in channels:
             await self.subscribe({"channel": channel})
-        await self.client.connect()
+        # It waits for the token, which a command brings.
+        connecting = asyncio.create_task(self.client.connect())
         reader = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
             command = json.loads(line)
             await actions[command["op"]](command)
+        connecting.cancel()
 
 
 async def main():

@@ -1,6 +1,7 @@
 //! From `kubectl apply` to a publication in the hands of the official SDKs.
 
 use anyhow::{Result, ensure};
+use futures::future::try_join_all;
 use serde_json::json;
 use tidewire_e2e::api::ApiClient;
 use tidewire_e2e::bad_input;
@@ -63,15 +64,14 @@ async fn every_sdk_receives_on_every_node(
     nodes: &[Forward],
 ) -> Result<()> {
     let token = namespace.token(NAME, "alice").await?;
-    let mut clients = Vec::new();
-    for node in nodes {
-        for sdk in Sdk::ALL {
-            clients.push((
-                sdk,
-                SdkClient::subscribed(sdk, &node.address, &token, &[CHANNEL]).await?,
-            ));
-        }
-    }
+    let token = &token;
+    let starts = nodes.iter().flat_map(|node| {
+        Sdk::ALL.map(|sdk| async move {
+            let client = SdkClient::subscribed(sdk, &node.address, token, &[CHANNEL]).await?;
+            anyhow::Ok((sdk, client))
+        })
+    });
+    let mut clients = try_join_all(starts).await?;
     let (api, _forward) = namespace.service_api(NAME).await?;
     for number in 0..3 {
         let data = json!({"number": number});
