@@ -1,5 +1,6 @@
 //! The official SDKs, as programs (`e2e/sdk`): what they print are [`Event`]s.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -7,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::edge::build;
 use crate::process::Process;
 use crate::repository;
 
@@ -14,14 +16,21 @@ use crate::repository;
 const EVENT_TIME: Duration = Duration::from_secs(20);
 
 static ENVIRONMENT: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
+static RUST_DRIVER: OnceCell<PathBuf> = OnceCell::const_new();
 
-/// Which SDK, and the encoding it is told to use.
+/// An official SDK, with the encoding and the transport that it is told to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sdk {
     /// npm `centrifuge`, JSON.
     JavaScriptJson,
     /// npm `centrifuge`, Protobuf.
     JavaScriptProtobuf,
+    /// npm `centrifuge`, JSON over an HTTP stream.
+    JavaScriptHttpStream,
+    /// npm `centrifuge`, Protobuf over an HTTP stream.
+    JavaScriptHttpStreamProtobuf,
+    /// npm `centrifuge`, JSON over server-sent events.
+    JavaScriptSse,
     /// PyPI `centrifuge-python`, JSON.
     PythonJson,
     /// PyPI `centrifuge-python`, Protobuf.
@@ -32,6 +41,12 @@ pub enum Sdk {
     GoProtobuf,
     /// Maven `io.github.centrifugal:centrifuge-java`, which has Protobuf only.
     JavaProtobuf,
+    /// crates.io `centrifuge-client`, JSON.
+    RustJson,
+    /// crates.io `centrifuge-client`, Protobuf.
+    RustProtobuf,
+    /// crates.io `centrifuge-client`, Protobuf over an HTTP stream.
+    RustHttpStream,
 }
 
 /// What not every SDK can do.
@@ -41,9 +56,25 @@ pub enum Ability {
     Delta,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Language {
+    JavaScript,
+    Python,
+    Go,
+    Java,
+    Rust,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    WebSocket,
+    HttpStream,
+    Sse,
+}
+
 impl Sdk {
-    /// Every one of them.
-    pub const ALL: [Self; 7] = [
+    /// Every SDK, in each encoding that it has, over WebSocket.
+    pub const ALL: [Self; 9] = [
         Self::JavaScriptJson,
         Self::JavaScriptProtobuf,
         Self::PythonJson,
@@ -51,31 +82,50 @@ impl Sdk {
         Self::GoJson,
         Self::GoProtobuf,
         Self::JavaProtobuf,
+        Self::RustJson,
+        Self::RustProtobuf,
+    ];
+
+    /// Those that have more transports than WebSocket, over these.
+    pub const OVER_HTTP: [Self; 4] = [
+        Self::JavaScriptHttpStream,
+        Self::JavaScriptHttpStreamProtobuf,
+        Self::JavaScriptSse,
+        Self::RustHttpStream,
     ];
 
     /// Why the SDK, in the release that is pinned, has not this ability; `None` when it has.
     #[must_use]
     pub fn lacks(self, ability: Ability) -> Option<&'static str> {
-        match (self, ability) {
-            (Self::JavaProtobuf, Ability::Delta) => {
-                Some("no option for it in centrifuge-java 0.4.1")
-            }
+        match (self.told().0, ability) {
+            (Language::Java, Ability::Delta) => Some("centrifuge-java 0.4.1 has no option for it"),
             _ => None,
         }
     }
 
-    fn encoding(self) -> &'static str {
+    /// The language, the encoding and the transport.
+    fn told(self) -> (Language, &'static str, Transport) {
+        use Language::{Go, Java, JavaScript, Python, Rust};
+        use Transport::{HttpStream, Sse, WebSocket};
         match self {
-            Self::JavaScriptJson | Self::PythonJson | Self::GoJson => "json",
-            Self::JavaScriptProtobuf
-            | Self::PythonProtobuf
-            | Self::GoProtobuf
-            | Self::JavaProtobuf => "protobuf",
+            Self::JavaScriptJson => (JavaScript, "json", WebSocket),
+            Self::JavaScriptProtobuf => (JavaScript, "protobuf", WebSocket),
+            Self::JavaScriptHttpStream => (JavaScript, "json", HttpStream),
+            Self::JavaScriptHttpStreamProtobuf => (JavaScript, "protobuf", HttpStream),
+            Self::JavaScriptSse => (JavaScript, "json", Sse),
+            Self::PythonJson => (Python, "json", WebSocket),
+            Self::PythonProtobuf => (Python, "protobuf", WebSocket),
+            Self::GoJson => (Go, "json", WebSocket),
+            Self::GoProtobuf => (Go, "protobuf", WebSocket),
+            Self::JavaProtobuf => (Java, "protobuf", WebSocket),
+            Self::RustJson => (Rust, "json", WebSocket),
+            Self::RustProtobuf => (Rust, "protobuf", WebSocket),
+            Self::RustHttpStream => (Rust, "protobuf", HttpStream),
         }
     }
 
-    /// The driver without its arguments; the first call installs the SDKs.
-    async fn driver(self) -> Result<Command> {
+    /// The driver, told to connect to the edge at `address`; the first call installs the SDKs.
+    async fn driver(self, address: &str) -> Result<Command> {
         let installed = environment().await?;
         let place = |name: &str| {
             let found = installed.iter().find(|(variable, _)| variable == name);
@@ -88,23 +138,36 @@ impl Sdk {
             command.arg(repository::path(path));
             command
         };
-        let mut command = match self {
-            Self::JavaScriptJson | Self::JavaScriptProtobuf => {
-                script("node", "e2e/sdk/js/client.cjs")
-            }
-            Self::PythonJson | Self::PythonProtobuf => {
-                script("python3", "e2e/sdk/python/client.py")
-            }
-            Self::GoJson | Self::GoProtobuf => Command::new(place("SDK_GO")?),
-            Self::JavaProtobuf => {
+        let (language, encoding, transport) = self.told();
+        let mut command = match language {
+            Language::JavaScript => script("node", "e2e/sdk/js/client.cjs"),
+            Language::Python => script("python3", "e2e/sdk/python/client.py"),
+            Language::Go => Command::new(place("SDK_GO")?),
+            Language::Java => {
                 let mut java = Command::new("java");
                 // It starts in half the time.
                 java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
                     .args(["-cp", place("SDK_JAVA")?, "Driver"]);
                 java
             }
+            Language::Rust => {
+                Command::new(RUST_DRIVER.get_or_try_init(|| build("sdk-rust")).await?)
+            }
         };
-        command.envs(installed.iter().map(|(name, value)| (name, value)));
+        command
+            .envs(installed.iter().map(|(name, value)| (name, value)))
+            .args(["--encoding", encoding]);
+        match transport {
+            Transport::WebSocket => {
+                command.args(["--url", &format!("ws://{address}/connection/websocket")])
+            }
+            Transport::HttpStream => command
+                .args(["--url", &format!("http://{address}/connection/http_stream")])
+                .args(["--transport", "http_stream"]),
+            Transport::Sse => command
+                .args(["--url", &format!("http://{address}/connection/sse")])
+                .args(["--transport", "sse"]),
+        };
         Ok(command)
     }
 }
@@ -175,11 +238,8 @@ impl SdkClient {
         channels: &[&str],
         arguments: &[&str],
     ) -> Result<Self> {
-        let mut command = sdk.driver().await?;
-        command
-            .args(["--url", &format!("ws://{address}/connection/websocket")])
-            .args(["--encoding", sdk.encoding(), "--token", token])
-            .args(arguments);
+        let mut command = sdk.driver(address).await?;
+        command.args(["--token", token]).args(arguments);
         for channel in channels {
             command.args(["--channel", channel]);
         }
