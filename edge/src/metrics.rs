@@ -219,11 +219,9 @@ impl NodeCollector {
         );
         let vec = IntCounterVec::new(opts, &["transport", "encoding"])?;
         for shard in self.shards.iter() {
-            let [json, protobuf] = &shard.counters.accepted;
-            vec.with_label_values(&["websocket", "json"])
-                .inc_by(json.value());
-            vec.with_label_values(&["websocket", "protobuf"])
-                .inc_by(protobuf.value());
+            for ((transport, encoding), count) in shard.counters.accepted() {
+                vec.with_label_values(&[transport, encoding]).inc_by(count);
+            }
         }
         Ok(vec.collect())
     }

@@ -20,7 +20,7 @@ use crate::api::Api;
 use crate::broker::{Broker, Channels, Inbox, Memory, NatsCore, NatsOptions, SHARDS_MAX};
 use crate::config::{Settings, reload};
 use crate::control::Control;
-use crate::front::{self, Connections, Routers, WebSocketFront};
+use crate::front::{self, Connections, Routers, StreamFront, WebSocketFront};
 use crate::internal::{Identity, Internal};
 use crate::metrics::Metrics;
 use crate::services::Services;
@@ -349,13 +349,10 @@ fn routers(
 ) -> anyhow::Result<Routers> {
     let boot = &services.settings.boot;
     let origins = Arc::new(AllowedOrigins::new(&boot.client.allowed_origins)?);
-    let mut endpoints = axum::Router::new();
-    if !boot.websocket.disabled {
-        endpoints =
-            endpoints.merge(WebSocketFront::new(services.clone(), Arc::clone(&origins)).router());
-    }
+    let streams = StreamFront::new(services.clone());
+    let websocket = WebSocketFront::new(services.clone(), Arc::clone(&origins)).router();
     let connections = Connections::new(services.clone(), origins, Arc::clone(shards));
-    let mut external = connections.router(endpoints);
+    let mut external = connections.router(websocket.merge(streams.router()), streams.emulation());
     let mut inner = internal.router();
     if boot.tidewire.demo.enabled {
         external = external.merge(front::demo(services.clone()));

@@ -488,6 +488,10 @@ struct Script {
 }
 
 impl Answerer for Script {
+    fn emulate(&self, _session: &str, _commands: Bytes) -> bool {
+        true
+    }
+
     fn answer(&self, question: Question) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             if matches!(question, Question::Presence { .. }) {

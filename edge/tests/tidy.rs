@@ -51,7 +51,17 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "front",
-        &["auth", "config", "demo", "services", "shard", "transport"],
+        // Of session only how commands come.
+        &[
+            "auth",
+            "config",
+            "control",
+            "demo",
+            "services",
+            "session",
+            "shard",
+            "transport",
+        ],
     ),
     (
         "node",

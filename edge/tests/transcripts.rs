@@ -3,8 +3,8 @@
 //! `data/transcripts.jsonl` holds 142 probes of Centrifugo v6.9.1, one JSON object a line: the options, the
 //! tokens, and the steps with the program's answers, in which `<…>` stands for what differs between runs. A
 //! probe runs here when [`COVERED`] or [`DEPARTURES`] names it, and then it must pass: all probes of which every
-//! feature exists in this edge. The others need proxies, maps, shared polls, the admin API, the user's id from a
-//! header, or transports that are not there yet; whoever adds such a feature adds the probes' names.
+//! feature exists in this edge. The others need proxies, maps, shared polls, the admin API or the legacy endpoint
+//! of the API; whoever adds such a feature adds the probes' names.
 //!
 //! Some probes share options that name namespaces of kinds which this edge does not have. Such a namespace is
 //! taken out of a probe's options if, and only if, none of its steps mentions a channel of it: nothing that the
@@ -30,6 +30,7 @@ use tokio::time::sleep;
 
 use support::raw::{CLOSE, Raw, TEXT, UPGRADE};
 use support::server::Server;
+use support::stream::Stream;
 use support::token;
 
 /// The probes that must pass, in the order of the file.
@@ -113,18 +114,33 @@ const COVERED: &[&str] = &[
     "http-api-transport-errors",
     "http-api-misc",
     "http-api-batch",
+    "http-health-init",
     "origin-allowed",
     "origin-refused",
+    "http-stream",
+    "http-stream-errors",
+    "sse",
+    "sse-post",
+    "uni-sse",
+    "uni-sse-errors",
+    "uni-http-stream",
+    "uni-http-stream-expired",
+    "uni-websocket-expired",
+    "uni-websocket-malformed",
+    "uni-websocket-bad-query",
     "ping-pong",
     "stale",
     "expiry-connection",
     "expiry-subscription",
     "limit-channels",
     "limit-user-connections",
+    "user-header",
     "insecure",
     "cache-recover-tags-filter",
     "stream-recover-tags-filter",
     "string-escapes",
+    "uni-sse-recover",
+    "uni-expiry",
     "api-subscribe-client-side-channel",
     "permission-for-subscriber-anonymous",
     "permission-for-client-user",
@@ -279,6 +295,7 @@ async fn replay(probes: Vec<Value>, at_once: usize) -> Vec<String> {
 struct Replay {
     server: Server,
     connections: BTreeMap<String, Connection>,
+    streams: BTreeMap<String, Stream>,
     /// What the placeholders stand for in this run.
     known: BTreeMap<String, String>,
     response: Option<support::server::Response>,
@@ -302,6 +319,7 @@ impl Replay {
         Self {
             server: Server::start(&supported(probe)),
             connections: BTreeMap::new(),
+            streams: BTreeMap::new(),
             known,
             response: None,
         }
@@ -313,6 +331,7 @@ impl Replay {
             self.step(step, &at).await;
         }
         drop(self.connections);
+        drop(self.streams);
         self.server.begin_shutdown();
         self.server.ended().await;
     }
@@ -320,7 +339,10 @@ impl Replay {
     async fn step(&mut self, step: &Value, at: &str) {
         match text(step, "op") {
             "open" => self.open(step).await,
+            "stream" => self.stream(step).await,
             "opened" => self.opened(step, at),
+            "recv_raw" => self.recv_raw(step, at).await,
+            "end" => self.stream_of(step).ended().await,
             "send" => {
                 let data = self.filled(text(step, "data"));
                 self.connection(step).raw.text(&data).await;
@@ -372,7 +394,33 @@ impl Replay {
             .insert(text(step, "conn").to_owned(), connection);
     }
 
+    async fn stream(&mut self, step: &Value) {
+        let path = self.filled(text(step, "path"));
+        let body = self.filled(step["body"].as_str().unwrap_or_default());
+        let stream = Stream::open(&self.server, text(step, "method"), &path, &[], body).await;
+        self.streams.insert(text(step, "conn").to_owned(), stream);
+    }
+
+    fn stream_of(&mut self, step: &Value) -> &mut Stream {
+        self.streams
+            .get_mut(text(step, "conn"))
+            .expect("it was opened")
+    }
+
+    async fn recv_raw(&mut self, step: &Value, at: &str) {
+        let (pattern, names) = self.pattern(text(step, "data"));
+        let values = self.stream_of(step).expect(&pattern).await;
+        self.learn(names, values, at);
+    }
+
     fn opened(&mut self, step: &Value, at: &str) {
+        if let Some(stream) = self.streams.get(text(step, "conn")) {
+            assert_eq!(u64::from(stream.status()), step["status"], "{at}");
+            for (name, value) in step["headers"].as_object().into_iter().flatten() {
+                assert_eq!(stream.header(name), value.as_str(), "{name}; {at}");
+            }
+            return;
+        }
         let head = &self.connection(step).head;
         let status = step["status"].as_u64().unwrap_or(101);
         assert_eq!(u64::from(head.status), status, "{at}");
@@ -463,6 +511,17 @@ impl Replay {
 
     /// Compares byte for byte but for placeholders, which are learned where they are new.
     fn compare(&mut self, template: &str, actual: &str, at: &str) {
+        let (pattern, names) = self.pattern(template);
+        let Some(found) = pattern.captures(actual) else {
+            panic!("answered {actual:?}; {at}");
+        };
+        let values = found.iter().skip(1).flatten();
+        let values = values.map(|value| value.as_str().to_owned()).collect();
+        self.learn(names, values, at);
+    }
+
+    /// What the template matches as a whole, and the placeholders of its groups.
+    fn pattern(&self, template: &str) -> (Regex, Vec<String>) {
         let placeholder =
             Regex::new(r"<(client|session|node|uid|epoch|version|time_ms|int|ttl)[:~]?(\d*)>")
                 .unwrap();
@@ -488,12 +547,12 @@ impl Replay {
         }
         pattern.push_str(&regex::escape(&template[end..]));
         pattern.push('$');
-        let found = Regex::new(&pattern).unwrap();
-        let Some(found) = found.captures(actual) else {
-            panic!("answered {actual:?}; {at}");
-        };
-        for (name, value) in names.into_iter().zip(found.iter().skip(1)) {
-            let value = value.unwrap().as_str().to_owned();
+        (Regex::new(&pattern).unwrap(), names)
+    }
+
+    /// What new placeholders stand for.
+    fn learn(&mut self, names: Vec<String>, values: Vec<String>, at: &str) {
+        for (name, value) in names.into_iter().zip(values) {
             if let Some(most) = name.strip_prefix("<ttl~") {
                 let most: u64 = most.trim_end_matches('>').parse().unwrap();
                 let ttl: u64 = value.parse().unwrap();

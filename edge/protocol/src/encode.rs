@@ -52,6 +52,24 @@ pub fn push(encoding: Encoding, push: &Push, out: &mut Vec<u8>) -> Result<(), En
     message(encoding, push, out)
 }
 
+/// The bare push in one message that [`reply`], [`publication`], [`join`] or [`leave`] wrote, delimited as the
+/// message was; the same bytes as [`push`] writes. A message that is no push is returned as it is.
+#[must_use]
+pub fn bare_push(encoding: Encoding, message: &[u8]) -> &[u8] {
+    let push = match encoding {
+        Encoding::Json => message
+            .strip_prefix(br#"{"push":"#)
+            .and_then(|rest| rest.strip_suffix(b"}")),
+        Encoding::Protobuf => {
+            let length = message.iter().position(|byte| byte & 0x80 == 0);
+            length
+                .and_then(|last| message.get(last + 1..))
+                .and_then(|reply| reply.strip_prefix(&[REPLY_PUSH]))
+        }
+    };
+    push.unwrap_or(message)
+}
+
 /// Appends a command, as a client does.
 ///
 /// # Errors

@@ -447,3 +447,21 @@ messages! {
         ttl: u32 = 2, "Seconds until then.";
     }
 }
+
+impl From<ConnectResult> for Connect {
+    fn from(result: ConnectResult) -> Self {
+        Self {
+            client: result.client,
+            version: result.version,
+            data: result.data,
+            subs: result.subs,
+            expires: result.expires,
+            ttl: result.ttl,
+            ping: result.ping,
+            pong: result.pong,
+            session: result.session,
+            node: result.node,
+            time: result.time,
+        }
+    }
+}

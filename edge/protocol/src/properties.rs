@@ -156,16 +156,32 @@ proptest! {
         ];
         for (push, hot) in cases {
             let push = Push { channel: channel.clone(), ..push };
+            let mut bare = Vec::new();
+            let pushed = encode::push(encoding, &push, &mut bare);
             let reply = Reply { push: Some(push), ..Reply::default() };
             let mut general = b"before".to_vec();
             let expected = encode::reply(encoding, &reply, &mut general);
             let mut written = b"before".to_vec();
             prop_assert_eq!(hot(&mut written), expected);
+            prop_assert_eq!(pushed, expected);
+            if expected.is_ok() {
+                let message = written.strip_prefix(b"before").unwrap();
+                prop_assert_eq!(encode::bare_push(encoding, message), bare);
+            }
             prop_assert_eq!(
                 Bytes::from(written),
                 Bytes::from(general)
             );
         }
+    }
+
+    #[test]
+    fn what_is_no_push_has_nothing_to_bare(entropy in entropy(), encoding in encoding(), id in 1..u32::MAX) {
+        let reply = Reply { id, push: None, ..sample(&entropy, Payloads::Json) };
+        let mut message = Vec::new();
+        encode::reply(encoding, &reply, &mut message).unwrap();
+        prop_assert_eq!(encode::bare_push(encoding, &message), &message[..]);
+        prop_assert_eq!(encode::bare_push(encoding, encoding.ping()), encoding.ping());
     }
 
     #[test]

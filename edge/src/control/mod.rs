@@ -12,6 +12,7 @@ mod turns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,9 @@ pub struct NodeIdentity {
 pub trait Answerer: Send + Sync {
     /// Answers; the control gives up after 10 s.
     fn answer(&self, question: Question) -> BoxFuture<'_, Answer>;
+
+    /// Gives commands to the emulated client with this session, if it is here. False if there is no room for them.
+    fn emulate(&self, session: &str, commands: Bytes) -> bool;
 }
 
 /// Why there is no result. Each of them is the server API's internal error.
@@ -235,6 +239,43 @@ impl Control {
         self.ask(Question::Act(command)).await.map(|_| ())
     }
 
+    /// Gives commands of an emulated client to the node that holds its stream. False if that node is unknown; a
+    /// session that is not there is no error.
+    ///
+    /// # Errors
+    /// [`ControlError::Busy`] if this is that node and has no room for them, [`ControlError::Disconnected`] if it
+    /// cannot be reached now.
+    pub async fn emulate(
+        &self,
+        node: &str,
+        session: &str,
+        commands: Bytes,
+    ) -> Result<bool, ControlError> {
+        let own = match self {
+            Self::Local(control) => &control.answerer,
+            Self::Nats(control) => control.answerer(),
+        };
+        if node == self.id() {
+            return match own.emulate(session, commands) {
+                true => Ok(true),
+                false => Err(ControlError::Busy),
+            };
+        }
+        match self {
+            Self::Local(_) => Ok(false),
+            Self::Nats(control) => control.emulate(node, session, commands).await,
+        }
+    }
+
+    /// The id of this node.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Local(control) => &control.identity.id,
+            Self::Nats(control) => control.id(),
+        }
+    }
+
     /// How many nodes are known, this one included.
     #[must_use]
     pub fn nodes(&self) -> usize {
@@ -316,6 +357,10 @@ mod tests {
             };
             Box::pin(std::future::ready(answer))
         }
+
+        fn emulate(&self, _session: &str, _commands: Bytes) -> bool {
+            true
+        }
     }
 
     struct Silent;
@@ -323,6 +368,10 @@ mod tests {
     impl Answerer for Silent {
         fn answer(&self, _question: Question) -> BoxFuture<'_, Answer> {
             Box::pin(std::future::pending())
+        }
+
+        fn emulate(&self, _session: &str, _commands: Bytes) -> bool {
+            false
         }
     }
 
@@ -333,6 +382,26 @@ mod tests {
             version: "0".into(),
         };
         Control::local(identity, Arc::new(answerer))
+    }
+
+    #[tokio::test]
+    async fn commands_are_for_the_node_itself_or_for_nobody() {
+        let commands = Bytes::from_static(b"{}");
+        let answering = local(Fixed(Answer::Done));
+        assert!(
+            answering
+                .emulate("one", "s", commands.clone())
+                .await
+                .unwrap()
+        );
+        assert!(
+            !answering
+                .emulate("two", "s", commands.clone())
+                .await
+                .unwrap()
+        );
+        let busy = local(Silent).emulate("one", "s", commands).await;
+        assert!(matches!(busy, Err(ControlError::Busy)));
     }
 
     #[tokio::test]

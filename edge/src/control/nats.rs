@@ -1,6 +1,7 @@
 //! Nodes find and ask each other over core NATS.
 //!
-//! Subjects, below `<prefix>.tw.`: `nodes` for presence notices, `ask` for questions, `reply.<node>` for answers.
+//! Subjects, below `<prefix>.tw.`: `nodes` for presence notices, `ask` for questions, `reply.<node>` for answers,
+//! `emulate.<node>` for commands that another node received for a client of this one.
 //!
 //! A node says every 3 s that it lives, and at once when another one asks for a roll call (at its start and after
 //! a reconnect). A node that was not heard of for 7 s is dropped; a leaving one says so. A question goes to all;
@@ -18,7 +19,9 @@ use std::time::Duration;
 use async_nats::{Message, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt as _;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
+use tidewire_protocol::EmulationRequest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
@@ -160,6 +163,38 @@ impl NatsControl {
         }
     }
 
+    pub(super) fn answerer(&self) -> &Arc<dyn Answerer> {
+        &self.shared.answerer
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.shared.identity.id
+    }
+
+    pub(super) async fn emulate(
+        &self,
+        node: &str,
+        session: &str,
+        commands: Bytes,
+    ) -> Result<bool, ControlError> {
+        if !self.shared.living().contains(node) {
+            return Ok(false);
+        }
+        let request = EmulationRequest {
+            node: node.to_owned(),
+            session: session.to_owned(),
+            data: commands,
+        };
+        let link = &self.shared.link;
+        let subject = link.subjects().own(&format!("emulate.{node}"));
+        let sent = link.publish(subject, request.encode_to_vec().into()).await;
+        match sent {
+            Ok(()) => Ok(true),
+            // The subject and the size are ours: only the connection can be wrong.
+            Err(_) => Err(ControlError::Disconnected),
+        }
+    }
+
     pub(super) async fn shutdown(&self) {
         self.shared
             .say(&Notice::Leave(self.shared.identity.id.clone()))
@@ -275,6 +310,17 @@ impl Shared {
         }
     }
 
+    /// Commands for a client of this node that another one received.
+    fn emulated(&self, payload: Bytes) {
+        let Ok(request) = EmulationRequest::decode(payload) else {
+            tracing::debug!("forwarded commands were not understood");
+            return;
+        };
+        if !self.answerer.emulate(&request.session, request.data) {
+            tracing::warn!("forwarded commands were dropped: this node does not keep up");
+        }
+    }
+
     fn note(&self, id: String) {
         if id != self.identity.id {
             lock(&self.others).insert(id, Instant::now());
@@ -346,15 +392,18 @@ struct Subscriptions {
     nodes: Subscriber,
     questions: Subscriber,
     replies: Subscriber,
+    emulated: Subscriber,
 }
 
 async fn subscribe(link: &NatsLink, id: &str) -> Option<Subscriptions> {
     let own = |name: &str| link.subscribe(link.subjects().own(name));
-    let (nodes, questions, reply) = ("nodes", "ask", format!("reply.{id}"));
+    let (nodes, questions) = ("nodes", "ask");
+    let (reply, emulate) = (format!("reply.{id}"), format!("emulate.{id}"));
     Some(Subscriptions {
         nodes: own(nodes).await.ok()?,
         questions: own(questions).await.ok()?,
         replies: own(&reply).await.ok()?,
+        emulated: own(&emulate).await.ok()?,
     })
 }
 
@@ -374,6 +423,7 @@ async fn run(shared: Arc<Shared>) {
             Some(message) = subscriptions.nodes.next() => shared.heard(&message.payload).await,
             Some(message) = subscriptions.replies.next() => shared.replied(message.payload),
             Some(message) = subscriptions.questions.next() => answer(&shared, &message).await,
+            Some(message) = subscriptions.emulated.next() => shared.emulated(message.payload),
             Ok(()) = connects.changed() => shared.say(&Notice::RollCall(shared.identity.clone())).await,
             _ = heartbeat.tick() => shared.say(&Notice::Alive(shared.identity.clone())).await,
         }

@@ -1,4 +1,5 @@
 //! What every `/connection/*` endpoint passes first: the limits of the node, and CORS (client-protocol, section 1).
+//! The emulation endpoint passes CORS only.
 
 use std::sync::Arc;
 
@@ -45,8 +46,8 @@ impl Connections {
         }
     }
 
-    /// Puts the endpoints behind the limits and CORS, and adds `init` to them.
-    pub fn router(self, endpoints: Router) -> Router {
+    /// Puts the endpoints behind the limits and CORS, and adds `init` to them. `emulation` is behind CORS.
+    pub fn router(self, endpoints: Router, emulation: Router) -> Router {
         let init = &self.services.settings.boot.init;
         let endpoints = if init.enabled {
             let answer = || async { ([(CONTENT_TYPE, "application/json; charset=utf-8")], "{}") };
@@ -54,10 +55,15 @@ impl Connections {
         } else {
             endpoints
         };
-        if !endpoints.has_routes() {
-            return endpoints;
+        let limited = match endpoints.has_routes() {
+            true => endpoints.route_layer(from_fn_with_state(self.clone(), limit)),
+            false => endpoints,
+        };
+        let all = limited.merge(emulation);
+        match all.has_routes() {
+            true => all.route_layer(from_fn_with_state(self, cors)),
+            false => all,
         }
-        endpoints.route_layer(from_fn_with_state(self, pass))
     }
 
     /// The node has all the clients that it may have, or they come too fast.
@@ -73,10 +79,14 @@ impl Connections {
     }
 }
 
-async fn pass(State(connections): State<Connections>, request: Request, next: Next) -> Response {
+async fn limit(State(connections): State<Connections>, request: Request, next: Next) -> Response {
     if connections.is_full() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
+    next.run(request).await
+}
+
+async fn cors(State(connections): State<Connections>, request: Request, next: Next) -> Response {
     let origin = request.headers().get(ORIGIN).cloned();
     let asked = request
         .headers()

@@ -5,24 +5,29 @@ mod accept;
 mod connections;
 mod demo;
 mod rate;
+mod streams;
 mod websocket;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::HeaderMap;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tidewire_config::Config;
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::shard::Shard;
 use crate::shard::inbox::{Event, Listener};
+use crate::shard::stream;
 
 pub use accept::{accept, bind};
 pub use connections::Connections;
 pub use demo::demo;
+pub use streams::StreamFront;
 pub use websocket::WebSocketFront;
 
 /// Time for a request's head, so that half a handshake holds nothing.
@@ -53,7 +58,8 @@ impl Routers {
                 Listener::External => self.external.clone(),
                 Listener::Internal => self.internal.clone(),
             };
-            match TcpStream::from_std(socket) {
+            let socket = TcpStream::from_std(socket);
+            match socket.and_then(|socket| stream::set_up(&socket).map(|()| socket)) {
                 Ok(socket) => {
                     tokio::task::spawn_local(serve(
                         Rc::clone(&shard),
@@ -68,6 +74,16 @@ impl Routers {
     }
 }
 
+/// The user that the header of `client.user_id_http_header` names.
+fn user_of(headers: &HeaderMap, boot: &Config) -> Option<Box<str>> {
+    let name = &boot.client.user_id_http_header;
+    if name.is_empty() {
+        return None;
+    }
+    let user = headers.get(name)?.to_str().ok()?;
+    (!user.is_empty()).then(|| user.into())
+}
+
 async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: CancellationToken) {
     let open = &shard.handle.counters.http_connections;
     if open.value() >= IN_FLIGHT_MAX {
@@ -77,6 +93,12 @@ async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: Cancel
         return;
     }
     open.add(1);
+    // A stream's body is not counted while it lives: it must have ended before this is taken back.
+    serve_http(socket, router, stop).await;
+    open.sub(1);
+}
+
+async fn serve_http(socket: TcpStream, router: Router, stop: CancellationToken) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -93,5 +115,4 @@ async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: Cancel
     if let Err(error) = result {
         tracing::trace!(%error, "an HTTP connection ended");
     }
-    shard.handle.counters.http_connections.sub(1);
 }

@@ -1,4 +1,4 @@
-//! The WebSocket endpoint: checks the handshake and gives the raw stream to this thread's shard.
+//! The two WebSocket endpoints: they check the handshake and give the raw stream to this thread's shard.
 
 use std::sync::Arc;
 
@@ -15,16 +15,20 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tidewire_protocol::Encoding;
 use tokio::net::TcpStream;
+use uuid::Uuid;
 
+use super::user_of;
 use crate::services::Services;
-use crate::shard;
+use crate::session::Link;
 use crate::shard::stream::Stream;
+use crate::shard::{self, Arrival};
 use crate::transport::origin::AllowedOrigins;
+use crate::transport::uni;
 use crate::transport::websocket::deflate;
-use crate::transport::websocket::handshake::{self, Upgrade};
+use crate::transport::websocket::handshake::{self, Refused, Upgrade};
 use crate::transport::{Framing, Variant};
 
-/// The endpoint's state.
+/// What the endpoints share.
 #[derive(Clone, Debug)]
 pub struct WebSocketFront {
     services: Services,
@@ -32,55 +36,121 @@ pub struct WebSocketFront {
 }
 
 impl WebSocketFront {
-    /// The endpoint of a node; `origins` are `client.allowed_origins`.
+    /// The endpoints of a node; `origins` are `client.allowed_origins`.
     #[must_use]
     pub fn new(services: Services, origins: Arc<AllowedOrigins>) -> Self {
         Self { services, origins }
     }
 
-    /// The route.
+    /// The routes of the endpoints that are on.
     pub fn router(self) -> Router {
-        let path = self.services.settings.boot.websocket.handler_prefix.clone();
-        Router::new().route(&path, any(upgrade)).with_state(self)
+        let boot = &self.services.settings.boot;
+        let mut router = Router::new();
+        if !boot.websocket.disabled {
+            router = router.route(&boot.websocket.handler_prefix, any(bidirectional));
+        }
+        if boot.uni_websocket.enabled {
+            router = router.route(&boot.uni_websocket.handler_prefix, any(unidirectional));
+        }
+        router.with_state(self)
+    }
+
+    /// Judges a handshake.
+    fn accepted(&self, request: &Request) -> Result<Upgrade, Refused> {
+        let upgrade =
+            handshake::upgrade(request.method(), request.headers(), request.uri().query())?;
+        let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
+        if !self.origins.allows(origin) {
+            return Err(Refused::FORBIDDEN);
+        }
+        Ok(upgrade)
     }
 }
 
-async fn upgrade(State(front): State<WebSocketFront>, mut request: Request) -> Response {
-    let accepted = handshake::upgrade(request.method(), request.headers(), request.uri().query());
-    let upgrade = match accepted {
+async fn bidirectional(State(front): State<WebSocketFront>, request: Request) -> Response {
+    let upgrade = match front.accepted(&request) {
         Ok(upgrade) => upgrade,
         Err(refused) => return (refused.status, refused.body).into_response(),
     };
-    if !front
-        .origins
-        .allows(request.headers().get(ORIGIN).map(HeaderValue::as_bytes))
-    {
-        return (StatusCode::FORBIDDEN, "Forbidden\n").into_response();
-    }
     let encoding = if upgrade.encoding_protobuf {
         Encoding::Protobuf
     } else {
         Encoding::Json
     };
-    let compression = front.services.settings.boot.websocket.compression;
-    let extension = compression
-        .then(|| deflate::negotiate(request.headers()))
-        .flatten();
-    let framing = match extension {
-        None => Framing::WebSocket,
-        Some(_) => Framing::WebSocketDeflate,
+    let boot = &front.services.settings.boot;
+    let extension = extension(&request, boot.websocket.compression);
+    let client = Client {
+        variant: Variant::bidirectional(encoding, framing(extension)),
+        link: Link::Duplex {
+            frame_pings: upgrade.frame_ping_pong,
+        },
+        user: user_of(request.headers(), boot),
+        message: None,
     };
-    let variant = Variant { encoding, framing };
-    tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), variant));
-    switching(&upgrade, extension)
+    switch(
+        request,
+        client,
+        &upgrade.accept,
+        extension,
+        upgrade.subprotocol,
+    )
 }
 
-fn switching(upgrade: &Upgrade, extension: Option<&'static str>) -> Response {
+/// The connect request of a unidirectional client is in the query, or is its first message.
+async fn unidirectional(State(front): State<WebSocketFront>, request: Request) -> Response {
+    let upgrade = match front.accepted(&request) {
+        Ok(upgrade) => upgrade,
+        Err(refused) => return (refused.status, refused.body).into_response(),
+    };
+    let Ok(message) = uni::connect_from_query(request.uri().query()) else {
+        return (StatusCode::BAD_REQUEST, uni::INVALID_CONNECT).into_response();
+    };
+    let boot = &front.services.settings.boot;
+    let extension = extension(&request, boot.uni_websocket.compression);
+    let client = Client {
+        variant: Variant::unidirectional(framing(extension)),
+        link: Link::Unidirectional(Box::new(Uuid::new_v4())),
+        user: user_of(request.headers(), boot),
+        message,
+    };
+    switch(request, client, &upgrade.accept, extension, None)
+}
+
+/// What the extension header of the response says, if compression is on and the client offered it.
+fn extension(request: &Request, compression: bool) -> Option<&'static str> {
+    compression
+        .then(|| deflate::negotiate(request.headers()))
+        .flatten()
+}
+
+fn framing(extension: Option<&'static str>) -> Framing {
+    match extension {
+        None => Framing::WebSocket,
+        Some(_) => Framing::WebSocketDeflate,
+    }
+}
+
+/// A client whose stream is still in hyper's hands.
+struct Client {
+    variant: Variant,
+    link: Link,
+    user: Option<Box<str>>,
+    message: Option<Vec<u8>>,
+}
+
+fn switch(
+    mut request: Request,
+    client: Client,
+    accept: &str,
+    extension: Option<&'static str>,
+    subprotocol: Option<&'static str>,
+) -> Response {
+    tokio::task::spawn_local(hand_over(hyper::upgrade::on(&mut request), client));
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::from_str(&upgrade.accept) {
+    if let Ok(accept) = HeaderValue::from_str(accept) {
         headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
     if let Some(extension) = extension {
@@ -89,7 +159,7 @@ fn switching(upgrade: &Upgrade, extension: Option<&'static str>) -> Response {
             HeaderValue::from_static(extension),
         );
     }
-    if let Some(subprotocol) = upgrade.subprotocol {
+    if let Some(subprotocol) = subprotocol {
         headers.insert(
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(subprotocol),
@@ -99,7 +169,7 @@ fn switching(upgrade: &Upgrade, extension: Option<&'static str>) -> Response {
 }
 
 /// Takes the TCP stream out of the finished handshake; hyper's buffers end here.
-async fn hand_over(upgraded: OnUpgrade, variant: Variant) {
+async fn hand_over(upgraded: OnUpgrade, client: Client) {
     let upgraded: Upgraded = match upgraded.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
@@ -111,9 +181,22 @@ async fn hand_over(upgraded: OnUpgrade, variant: Variant) {
         tracing::error!("an upgraded connection is not a TCP stream");
         return;
     };
-    match (Stream::tcp(parts.io.into_inner()), shard::current()) {
-        (Ok(stream), Some(shard)) => shard.accept(stream, variant, &parts.read_buf),
-        (Err(error), _) => tracing::debug!(%error, "a client left during its handshake"),
-        (_, None) => tracing::error!("a handshake ended outside a shard"),
-    }
+    let Some(shard) = shard::current() else {
+        tracing::error!("a handshake ended outside a shard");
+        return;
+    };
+    let Client {
+        variant,
+        link,
+        user,
+        message,
+    } = client;
+    shard.accept(Arrival {
+        stream: Stream::Tcp(parts.io.into_inner()),
+        variant,
+        link,
+        user,
+        message,
+        received: parts.read_buf.to_vec(),
+    });
 }

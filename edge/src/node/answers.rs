@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::VERSION;
-use crate::broker::Broker;
+use crate::broker::{Broker, Inbox as _};
 use crate::control::{Answer, Answerer, Control, NodeIdentity, NodeInfo, Question};
 use crate::internal::Identity;
 use crate::shard::Handle;
@@ -83,6 +85,22 @@ impl Answers {
 }
 
 impl Answerer for Answers {
+    fn emulate(&self, session: &str, commands: Bytes) -> bool {
+        let Ok(session) = Uuid::try_parse(session) else {
+            return true;
+        };
+        let cost = commands.len();
+        if !self.shards.iter().all(|shard| shard.inbox.has_room(cost)) {
+            return false;
+        }
+        // Which shard has it, only the shards know.
+        for shard in self.shards.iter() {
+            let commands = commands.clone();
+            shard.inbox.post(Event::Emulated(session, commands));
+        }
+        true
+    }
+
     fn answer(&self, question: Question) -> BoxFuture<'_, Answer> {
         async move {
             match question {

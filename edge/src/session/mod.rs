@@ -14,7 +14,8 @@ mod tests;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tidewire_protocol::{ClientInfo, DisconnectReason, Publication, Reply};
+use tidewire_protocol::{ClientInfo, DisconnectReason, ErrorCode, Publication, Reply};
+use uuid::Uuid;
 
 use crate::auth::{ConnectClaims, SubscribeClaims, TokenError};
 use crate::broker::{
@@ -88,6 +89,34 @@ pub enum Answer {
     Presence(Option<BTreeMap<String, ClientInfo>>),
 }
 
+/// How a client's commands come, and what follows from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// On the stream that its replies take.
+    Duplex {
+        /// The pings are frames of the transport instead of messages.
+        frame_pings: bool,
+    },
+    /// By requests of their own, to the session of this secret id.
+    Emulated(Box<Uuid>),
+    /// Only `connect` came; the session of this id gets pushes.
+    Unidirectional(Box<Uuid>),
+}
+
+impl Link {
+    /// One stream for both directions, pings by messages.
+    pub const PLAIN: Self = Self::Duplex { frame_pings: false };
+
+    /// The session's id, where there is one.
+    #[must_use]
+    pub fn session(&self) -> Option<Uuid> {
+        match self {
+            Self::Duplex { .. } => None,
+            Self::Emulated(id) | Self::Unidirectional(id) => Some(**id),
+        }
+    }
+}
+
 /// What a command led to.
 #[derive(Debug)]
 pub enum Step {
@@ -99,6 +128,8 @@ pub enum Step {
     Close(DisconnectReason),
     /// The connection is unusable after a refused connect: nothing is read any more, and it is cut off later.
     Dead,
+    /// The connect of a client that cannot be told an error was refused with this one.
+    Refused(ErrorCode),
 }
 
 /// How far a channel's subscription is.
@@ -140,6 +171,10 @@ pub trait Ctx {
     fn live(&self) -> &Live;
     /// Seconds since the Unix epoch.
     fn unix_time(&self) -> u64;
+    /// How its commands come.
+    fn link(&self) -> &Link;
+    /// The id of this node.
+    fn node(&self) -> &str;
     /// Queues a reply.
     fn reply(&mut self, reply: Reply);
     /// The client is authenticated: count it, start its pings, end the stale timer. False if the user has too

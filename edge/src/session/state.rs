@@ -26,6 +26,8 @@ pub struct Session {
 pub(super) enum Phase {
     /// Only `connect` is accepted.
     New,
+    /// The same, and a header that the operator trusts names the user.
+    Known(Box<str>),
     /// `connect` waits for its answer, or was answered with an error: nothing is accepted.
     Closed,
     /// Authenticated.
@@ -69,14 +71,21 @@ impl Default for Session {
 }
 
 impl Session {
-    /// A session with a fresh random client id.
+    /// A session with a fresh random client id. `user` is known from a trusted header.
     #[must_use]
-    pub fn new(encoding: Encoding) -> Self {
+    pub fn new(encoding: Encoding, user: Option<Box<str>>) -> Self {
         Self {
             client: Uuid::new_v4(),
             encoding,
+            phase: user.map_or(Phase::New, Phase::Known),
             ..Self::default()
         }
+    }
+
+    /// Whether `connect` did not come yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        matches!(self.phase, Phase::New | Phase::Known(_))
     }
 
     /// Whether `connect` succeeded.
@@ -90,7 +99,7 @@ impl Session {
     pub fn user(&self) -> Option<&str> {
         match &self.phase {
             Phase::Ready(identity) => Some(&identity.user),
-            Phase::New | Phase::Closed => None,
+            Phase::New | Phase::Known(_) | Phase::Closed => None,
         }
     }
 
@@ -98,10 +107,11 @@ impl Session {
     pub fn handle(&mut self, command: Command, ctx: &mut impl Ctx) -> Step {
         let (id, request) = command.into_request();
         match (&self.phase, request) {
-            (Phase::New, Wire::Connect(request)) => connect::handle(self, id, request, ctx),
-            (Phase::New | Phase::Closed, _) | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => {
-                bad_request()
+            (Phase::New | Phase::Known(_), Wire::Connect(request)) => {
+                connect::handle(self, id, request, ctx)
             }
+            (Phase::New | Phase::Known(_) | Phase::Closed, _)
+            | (_, Wire::Connect(_) | Wire::Bad | Wire::Pong) => bad_request(),
             (_, Wire::Subscribe(request)) => subscribe::handle(self, id, request, ctx),
             (_, Wire::Unsubscribe(request)) => unsubscribe::handle(id, &request, ctx),
             (_, Wire::Publish(request)) => publish::handle(self, id, request, ctx),
@@ -185,7 +195,7 @@ impl Session {
     pub fn client_info(&self) -> ClientInfo {
         match &self.phase {
             Phase::Ready(identity) => identity.client_info(self.client),
-            Phase::New | Phase::Closed => ClientInfo::default(),
+            Phase::New | Phase::Known(_) | Phase::Closed => ClientInfo::default(),
         }
     }
 }

@@ -39,6 +39,7 @@ use Came::{Closed, Done, Error, Refused};
 /// A shard's place: records what the session asks of it.
 struct Place {
     live: Live,
+    link: Link,
     now: u64,
     replies: Vec<Reply>,
     identified: Vec<String>,
@@ -60,6 +61,14 @@ struct Place {
 impl Ctx for Place {
     fn live(&self) -> &Live {
         &self.live
+    }
+
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn node(&self) -> &str {
+        "node"
     }
 
     fn unix_time(&self) -> u64 {
@@ -137,7 +146,7 @@ impl Client {
         let config = load::from_value("test", options).unwrap().config;
         assert_eq!(config.check(), Ok(()), "{options}");
         Self {
-            session: Session::new(tidewire_protocol::Encoding::Json),
+            session: Session::new(tidewire_protocol::Encoding::Json, None),
             place: Place {
                 live: Live::new(
                     config.clone(),
@@ -146,6 +155,7 @@ impl Client {
                     &Default::default(),
                 )
                 .unwrap(),
+                link: Link::PLAIN,
                 now: NOW,
                 replies: Vec::new(),
                 identified: Vec::new(),

@@ -6,6 +6,8 @@ use tidewire_protocol::{
     DisconnectCode, DisconnectReason, Push, Refresh, Reply, Subscribe, Unsubscribe, UnsubscribeCode,
 };
 
+use uuid::Uuid;
+
 use super::hub::{ChannelId, Place};
 use super::turn::Turn;
 use super::{ConnKey, Shard};
@@ -61,13 +63,14 @@ impl Turn<'_> {
     }
 
     fn targets(&self, target: &Target) -> Vec<ConnKey> {
-        // Only emulated and unidirectional transports have sessions.
-        if !target.session.is_empty() {
-            return Vec::new();
-        }
         let mut keys = self.state.users.of(&target.user);
         if !target.client.is_empty() {
             keys.retain(|key| self.client(*key) == target.client);
+        }
+        if !target.session.is_empty() {
+            let session = Uuid::try_parse(&target.session).ok();
+            let of = |key: &ConnKey| self.state.get(*key)?.link.session();
+            keys.retain(|key| session.is_some() && of(key) == session);
         }
         keys
     }

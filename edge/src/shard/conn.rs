@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::session::{Grant, Session};
+use crate::session::{Grant, Link, Session};
 use crate::transport::Variant;
 use crate::transport::websocket::frame::Decoder;
 
@@ -30,6 +30,7 @@ pub(super) struct Conn {
     pub(super) generation: u32,
     pub(super) stream: Rc<Stream>,
     pub(super) variant: Variant,
+    pub(super) link: Link,
     pub(super) phase: Phase,
     pub(super) decoder: Decoder,
     pub(super) outbox: Outbox,

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tidewire_protocol::{DisconnectCode, Encoding};
 
+use crate::transport::Variant;
+
 /// One figure with one writer.
 #[derive(Debug, Default)]
 pub struct Figure(AtomicU64);
@@ -56,8 +58,6 @@ pub struct Counters {
     pub channels: Figure,
     /// Distinct users.
     pub users: Figure,
-    /// Client connections ever accepted, by encoding (JSON, Protobuf).
-    pub accepted: [Figure; 2],
     /// Commands received.
     pub commands: Figure,
     /// Publications taken from the broker.
@@ -72,6 +72,8 @@ pub struct Counters {
     pub bytes: Figure,
     /// Wake-ups of the flusher.
     pub flushes: Figure,
+    /// Client connections ever accepted, by transport and encoding.
+    accepted: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     /// Disconnects by the server, by code. Rare, so a lock is fine.
     disconnects: Mutex<BTreeMap<u32, u64>>,
     /// Error replies by code.
@@ -80,51 +82,54 @@ pub struct Counters {
 
 impl Counters {
     /// Counts an accepted client.
-    pub fn accept(&self, encoding: Encoding) {
-        let [json, protobuf] = &self.accepted;
-        match encoding {
-            Encoding::Json => json.add(1),
-            Encoding::Protobuf => protobuf.add(1),
-        }
+    pub fn accept(&self, variant: Variant) {
+        let encoding = match variant.encoding {
+            Encoding::Json => "json",
+            Encoding::Protobuf => "protobuf",
+        };
+        count(&self.accepted, (variant.transport(), encoding));
     }
 
     /// Counts a disconnect by the server. Codes that a backend made up are one figure, under 0.
     pub fn disconnect(&self, code: u32) {
         let known = code < 3000 || DisconnectCode::ALL.iter().any(|it| it.code() == code);
         let code = if known { code } else { 0 };
-        *self
-            .disconnects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(code)
-            .or_default() += 1;
+        count(&self.disconnects, code);
     }
 
     /// Counts an error reply.
     pub fn error(&self, code: u32) {
-        *self
-            .errors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(code)
-            .or_default() += 1;
+        count(&self.errors, code);
+    }
+
+    /// Accepted connections by transport and encoding.
+    #[must_use]
+    pub fn accepted(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        counts(&self.accepted)
     }
 
     /// Disconnects by code.
     #[must_use]
     pub fn disconnects(&self) -> BTreeMap<u32, u64> {
-        self.disconnects
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        counts(&self.disconnects)
     }
 
     /// Error replies by code.
     #[must_use]
     pub fn errors(&self) -> BTreeMap<u32, u64> {
-        self.errors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        counts(&self.errors)
     }
+}
+
+/// Adds one to a figure of rare events.
+fn count<K: Ord>(counts: &Mutex<BTreeMap<K, u64>>, key: K) {
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    *counts.entry(key).or_default() += 1;
+}
+
+fn counts<K: Clone>(counts: &Mutex<BTreeMap<K, u64>>) -> BTreeMap<K, u64> {
+    counts
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }

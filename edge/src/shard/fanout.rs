@@ -139,7 +139,7 @@ impl Turn<'_> {
             conns,
             dirty,
             encoded,
-            deflater,
+            compression,
             ..
         } = &mut *self.state;
         let mut unfit = Vec::new();
@@ -152,7 +152,9 @@ impl Turn<'_> {
             let frame = match encode(members.kind, encoded) {
                 Ok(()) => {
                     let variant = members.kind.variant;
-                    Some(Frame::new(variant.frame(encoded, deflater.as_mut())))
+                    Some(Frame::new(
+                        variant.frame(encoded, compression.deflater(variant)),
+                    ))
                 }
                 Err(_) => None,
             };

@@ -5,10 +5,12 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tidewire_protocol::DisconnectReason;
 use tokio::sync::{Notify, oneshot};
+use uuid::Uuid;
 
 use crate::broker::{self, Delivery};
 
@@ -31,6 +33,8 @@ pub enum Listener {
 pub enum Event {
     /// A channel's event.
     Delivery(Delivery),
+    /// Commands of an emulated client, by its session's id; every shard is given them.
+    Emulated(Uuid, Bytes),
     /// An accepted socket to serve.
     Socket(TcpStream, Listener),
     /// A question about the shard's state.
@@ -43,7 +47,7 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Inbox {
     queue: Mutex<Vec<Event>>,
-    /// Bytes of the deliveries in `queue`; written under its lock, read without.
+    /// Bytes of what is in `queue`; written under its lock, read without.
     bytes: AtomicUsize,
     filled: Notify,
     emptied: Notify,
@@ -55,6 +59,7 @@ impl Inbox {
     pub fn post(&self, event: Event) {
         let cost = match &event {
             Event::Delivery(delivery) => delivery.cost(),
+            Event::Emulated(_, commands) => commands.len(),
             Event::Socket(..) | Event::Ask(..) | Event::CloseAll(_) => 0,
         };
         let was_empty = {
@@ -86,7 +91,7 @@ impl Inbox {
         if queue.is_empty() {
             return Vec::new();
         }
-        let deliveries = queue
+        let deliveries: Vec<Delivery> = queue
             .extract_if(.., |event| matches!(event, Event::Delivery(_)))
             .filter_map(|event| {
                 if let Event::Delivery(delivery) = event {
@@ -96,7 +101,8 @@ impl Inbox {
                 }
             })
             .collect();
-        self.bytes.store(0, Ordering::Relaxed);
+        let taken = deliveries.iter().map(Delivery::cost).sum();
+        self.bytes.fetch_sub(taken, Ordering::Relaxed);
         drop(queue);
         self.emptied.notify_waiters();
         deliveries

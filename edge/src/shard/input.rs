@@ -1,28 +1,72 @@
 //! From bytes to commands: reading, WebSocket frames, and what must wait behind a running command.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
-use super::conn::Phase;
-use super::stream::ReadOutcome;
+use bytes::Bytes;
+use tidewire_protocol::DisconnectCode;
+use tokio::net::TcpStream;
+use uuid::Uuid;
+
+use super::conn::{NEVER, Phase};
+use super::pipe::{Message, Pipe};
+use super::stream::{self, ReadOutcome, Stream};
 use super::turn::Turn;
 use super::{ConnKey, Next};
-use crate::transport::websocket::deflate::decompressed_limit;
+use crate::session::Link;
+use crate::transport::Variant;
 use crate::transport::websocket::frame::{self, Event};
 
-/// Full buffers that one connection may read in one turn; then others get theirs.
+/// Full buffers, or messages, that one connection may read in one turn; then others get theirs.
 const READS_MAX: usize = 4;
 
 impl Turn<'_> {
     /// Reads what is there and acts on it.
     pub(super) fn input(&mut self, key: ConnKey) -> Next {
+        let Some(conn) = self.state.get(key) else {
+            return Next::End;
+        };
+        match &*Rc::clone(&conn.stream) {
+            Stream::Tcp(socket) => self.input_bytes(key, socket),
+            Stream::Pipe(pipe) => self.input_messages(key, pipe),
+        }
+    }
+
+    /// Hands commands that came by a request of their own to the connection with this session, if it is here.
+    pub(super) fn emulated(&mut self, session: Uuid, commands: Bytes) {
+        let Some(key) = self.state.sessions.get(&session).copied() else {
+            return;
+        };
+        let Some(conn) = self.state.get(key) else {
+            return;
+        };
+        // The driver wakes and reads it.
+        if let Stream::Pipe(pipe) = &*conn.stream
+            && pipe.feed(commands).is_err()
+        {
+            self.close(key, &DisconnectCode::TooManyRequests.into());
+        }
+    }
+
+    fn input_messages(&mut self, key: ConnKey, pipe: &Pipe) -> Next {
+        for _ in 0..READS_MAX {
+            let next = match pipe.read() {
+                Message::Some(message) => self.message(key, Cow::Borrowed(&message)),
+                Message::Empty => break,
+                Message::Ended => Next::End,
+            };
+            if !matches!(next, Next::Read) {
+                return next;
+            }
+        }
+        Next::Read
+    }
+
+    fn input_bytes(&mut self, key: ConnKey, socket: &TcpStream) -> Next {
         let mut buffer = std::mem::take(&mut self.state.read);
         let mut next = Next::Read;
         for _ in 0..READS_MAX {
-            let Some(conn) = self.state.get(key) else {
-                next = Next::End;
-                break;
-            };
-            let (count, more) = match conn.stream.try_read(&mut buffer) {
+            let (count, more) = match stream::try_read(socket, &mut buffer) {
                 ReadOutcome::More(count) => (count, true),
                 ReadOutcome::Last(count) => (count, false),
                 ReadOutcome::Empty => break,
@@ -87,13 +131,10 @@ impl Turn<'_> {
 
     /// Decodes frames and runs, or parks, their messages. An incomplete frame is kept.
     fn frames(&mut self, key: ConnKey, bytes: &mut [u8]) -> Next {
-        let limit = self
-            .shard
-            .services
-            .settings
-            .boot
-            .websocket
-            .message_size_limit as usize;
+        let Some(variant) = self.state.get(key).map(|conn| conn.variant) else {
+            return Next::End;
+        };
+        let limit = self.message_limits(variant).0;
         let Some(conn) = self.state.get_mut(key) else {
             return Next::End;
         };
@@ -112,6 +153,7 @@ impl Turn<'_> {
                     return result;
                 }
             };
+            self.heard(key, &event);
             match event {
                 Event::Incomplete => break,
                 Event::Message {
@@ -163,12 +205,8 @@ impl Turn<'_> {
 
     /// Decompresses a message; `None` closes the connection.
     fn inflate(&mut self, key: ConnKey, payload: &[u8]) -> Option<Cow<'static, [u8]>> {
-        let websocket = &self.shard.services.settings.boot.websocket;
-        let limit = decompressed_limit(
-            websocket.decompressed_message_size_limit as usize,
-            websocket.message_size_limit as usize,
-        );
-        match self.state.inflater.as_mut()?.inflate(payload, limit) {
+        let limit = self.message_limits(self.state.get(key)?.variant).1;
+        match self.state.compression.inflater()?.inflate(payload, limit) {
             Ok(message) => Some(Cow::Owned(message)),
             Err(error) => {
                 tracing::debug!(%error, "a client sent a message that cannot be decompressed");
@@ -176,6 +214,34 @@ impl Turn<'_> {
                 None
             }
         }
+    }
+
+    /// Where pings are frames, their pongs are too; a debug tool may also send anything else.
+    fn heard(&mut self, key: ConnKey, event: &Event<'_>) {
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        let is_alive = match conn.link {
+            Link::Duplex { frame_pings } => frame_pings,
+            Link::Unidirectional(_) => matches!(event, Event::Pong(_)),
+            Link::Emulated(_) => false,
+        };
+        if is_alive && !matches!(event, Event::Incomplete) {
+            conn.deadlines.pong = NEVER;
+        }
+    }
+
+    /// The size limits of a message as received and after decompression.
+    fn message_limits(&self, variant: Variant) -> (usize, usize) {
+        let boot = &self.shard.services.settings.boot;
+        let (received, decompressed) = if variant.unidirectional {
+            let uni = &boot.uni_websocket;
+            (uni.message_size_limit, uni.decompressed_limit())
+        } else {
+            let both = &boot.websocket;
+            (both.message_size_limit, both.decompressed_limit())
+        };
+        (received as usize, decompressed as usize)
     }
 
     fn message(&mut self, key: ConnKey, payload: Cow<'_, [u8]>) -> Next {

@@ -14,38 +14,44 @@ pub mod flush;
 pub mod hub;
 pub mod inbox;
 pub mod outbox;
+pub mod pipe;
 pub mod stream;
 pub mod wheel;
 
 mod commands;
+mod compress;
 mod conn;
+mod ctx;
 mod driver;
 mod fanout;
 mod input;
 mod output;
+mod run;
 mod timers;
 mod turn;
 mod users;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use slab::Slab;
-use tidewire_protocol::{DisconnectReason, Encoding};
+use tidewire_protocol::DisconnectReason;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::broker::ShardId;
 use crate::services::Services;
-use crate::session::{Answer, Request};
-use crate::transport::websocket::deflate::{Deflater, Inflater};
+use crate::session::{Answer, Link, Request, Session};
 use crate::transport::websocket::frame::Decoder;
 use crate::transport::{Framing, Variant};
 
+use compress::Compression;
 pub use conn::ConnKey;
 use conn::{Backlog, Conn, Deadlines, NEVER, Phase};
 use counters::Counters;
@@ -60,9 +66,6 @@ use wheel::Wheel;
 /// Bytes read at once, into one buffer per shard.
 const READ_BYTES: usize = 64 * 1024;
 
-/// The compression level where the option leaves it to us.
-const DEFLATE_LEVEL: u32 = 6;
-
 /// What a driver does next.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -72,6 +75,23 @@ pub(crate) enum Next {
     Call(Box<Request>),
     /// The connection is over.
     End,
+}
+
+/// A client whose handshake or request was accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Where its bytes go.
+    pub stream: Stream,
+    /// How its messages look.
+    pub variant: Variant,
+    /// How its commands come.
+    pub link: Link,
+    /// The user that a trusted header of the request names.
+    pub user: Option<Box<str>>,
+    /// The first message, where it came with the request.
+    pub message: Option<Vec<u8>>,
+    /// Bytes that were received behind a WebSocket handshake.
+    pub received: Vec<u8>,
 }
 
 /// What a shard shares with other threads.
@@ -106,14 +126,15 @@ struct State {
     dirty: Vec<ConnKey>,
     /// Connections by user.
     users: Users,
+    /// Emulated connections by session id.
+    sessions: HashMap<Uuid, ConnKey>,
     read: Vec<u8>,
     /// The node shuts down: who still comes is closed with this.
     closing: Option<DisconnectReason>,
-    /// Absent unless compression is on.
-    deflater: Option<Deflater>,
-    inflater: Option<Inflater>,
+    compression: Compression,
     encoded: Vec<u8>,
-    pings: [Rc<Frame>; 2],
+    /// The pings that were sent before: few, so a list.
+    pings: Vec<(timers::Pings, Rc<Frame>)>,
     load: Load,
     window: Instant,
 }
@@ -133,15 +154,7 @@ impl Shard {
     #[must_use]
     pub fn install(id: ShardId, handle: Arc<Handle>, services: Services) -> Rc<Self> {
         let tick = timers::tick(&services.settings.boot.client);
-        let ping = |encoding: Encoding| {
-            Frame::new(Variant::websocket(encoding).frame(encoding.ping(), None))
-        };
-        let websocket = &services.settings.boot.websocket;
-        let deflater = websocket.compression.then(|| {
-            let level = u32::try_from(websocket.compression_level).unwrap_or(DEFLATE_LEVEL);
-            Deflater::new(level, websocket.compression_min_size as usize)
-        });
-        let inflater = websocket.compression.then(Inflater::new);
+        let compression = Compression::new(&services.settings.boot);
         let state = State {
             conns: Slab::new(),
             generation: 0,
@@ -149,12 +162,12 @@ impl Shard {
             wheel: Wheel::default(),
             dirty: Vec::new(),
             users: Users::default(),
+            sessions: HashMap::new(),
             read: vec![0; READ_BYTES],
             closing: None,
-            deflater,
-            inflater,
+            compression,
             encoded: Vec::new(),
-            pings: [ping(Encoding::Json), ping(Encoding::Protobuf)],
+            pings: Vec::new(),
             load: Load::default(),
             window: Instant::now(),
         };
@@ -200,19 +213,19 @@ impl Shard {
         }
     }
 
-    /// Takes over a connection whose handshake is done and starts its driver. `input` was read already.
-    pub fn accept(self: &Rc<Self>, stream: Stream, variant: Variant, input: &[u8]) {
-        let stream = Rc::new(stream);
-        let key = {
+    /// Takes over a client and starts its driver.
+    pub fn accept(self: &Rc<Self>, arrival: Arrival) {
+        let (key, stream) = {
             let mut state = self.state.borrow_mut();
-            let key = state.insert(Rc::clone(&stream), variant, input);
+            let variant = arrival.variant;
+            let (key, stream) = state.insert(arrival);
             let due = state.wheel.now().saturating_add(
                 self.ticks(self.services.settings.boot.client.stale_close_delay.get()),
             );
             state.set_end(key, due);
             self.handle.counters.connections.add(1);
-            self.handle.counters.accept(variant.encoding);
-            key
+            self.handle.counters.accept(variant);
+            (key, stream)
         };
         let closing = self.state.borrow().closing.clone();
         if let Some(reason) = closing {
@@ -282,6 +295,7 @@ impl Shard {
         for event in batch.drain(..) {
             match event {
                 Event::Delivery(delivery) => turn.deliver(&delivery),
+                Event::Emulated(session, commands) => turn.emulated(session, commands),
                 Event::Socket(..) => {
                     turn.shard.handle.handed.fetch_sub(1, Ordering::Relaxed);
                     sockets.push(event);
@@ -307,27 +321,45 @@ impl Shard {
 }
 
 impl State {
-    fn insert(&mut self, stream: Rc<Stream>, variant: Variant, input: &[u8]) -> ConnKey {
+    fn insert(&mut self, arrival: Arrival) -> (ConnKey, Rc<Stream>) {
+        let Arrival {
+            stream,
+            variant,
+            link,
+            user,
+            message,
+            received,
+        } = arrival;
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let backlog = (!input.is_empty()).then(|| {
-            Box::new(Backlog {
-                partial: input.to_vec(),
+        let backlog = (message.is_some() || !received.is_empty()).then(|| {
+            let mut backlog = Box::new(Backlog {
+                partial: received,
                 ..Backlog::default()
-            })
+            });
+            if let Some(message) = message {
+                backlog.park_back(message);
+            }
+            backlog
         });
         let decoder = match variant.framing {
-            Framing::WebSocket => Decoder::default(),
             Framing::WebSocketDeflate => Decoder::default().allow_compressed(),
+            Framing::WebSocket | Framing::HttpStream | Framing::Sse => Decoder::default(),
+        };
+        let stream = Rc::new(stream);
+        let session_id = match &link {
+            Link::Emulated(id) => Some(**id),
+            Link::Duplex { .. } | Link::Unidirectional(_) => None,
         };
         let conn = Conn {
             generation,
-            stream,
+            stream: Rc::clone(&stream),
             variant,
+            link,
             phase: Phase::Open,
             decoder,
             outbox: Default::default(),
-            session: crate::session::Session::new(variant.encoding),
+            session: Session::new(variant.encoding, user),
             subscriptions: Vec::new(),
             deadlines: Deadlines {
                 armed: NEVER,
@@ -341,7 +373,11 @@ impl State {
             draining: false,
         };
         let index = u32::try_from(self.conns.insert(conn)).unwrap_or(u32::MAX);
-        ConnKey { index, generation }
+        let key = ConnKey { index, generation };
+        if let Some(id) = session_id {
+            self.sessions.insert(id, key);
+        }
+        (key, stream)
     }
 
     fn get(&self, key: ConnKey) -> Option<&Conn> {

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tidewire_protocol::{DisconnectCode, DisconnectReason, Encoding, Error, Reply, encode};
+use tidewire_protocol::{Disconnect, DisconnectCode, DisconnectReason, Error, Push, Reply, encode};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::conn::{Conn, Ending, NEVER, Phase};
@@ -14,6 +14,7 @@ use super::outbox::Frame;
 use super::stream::Stream;
 use super::turn::Turn;
 use super::{ConnKey, Shard, State};
+use crate::session::Link;
 use crate::transport::Variant;
 use crate::transport::websocket::frame as websocket;
 
@@ -47,7 +48,7 @@ impl Turn<'_> {
         encoded.clear();
         match encode::reply(variant.encoding, reply, &mut encoded) {
             Ok(()) => {
-                let frame = variant.frame(&encoded, self.state.deflater.as_mut());
+                let frame = variant.frame(&encoded, self.state.compression.deflater(variant));
                 self.push_frame(key, frame);
             }
             Err(error) => {
@@ -86,23 +87,56 @@ impl Turn<'_> {
         }
     }
 
-    /// Closes a connection: what is queued goes out first, then the close frame with the reason.
+    /// Closes a connection: what is queued goes out first, then the reason, in the way of the transport.
     pub(super) fn close(&mut self, key: ConnKey, reason: &DisconnectReason) {
-        if self.begin_closing(key, reason.code) {
-            let code = u16::try_from(reason.code).unwrap_or_default();
-            // 3000 and what a close frame cannot carry end in a plain end of the TCP stream.
-            if code == 3000
-                || !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
-                || reason.reason.len() > 123
-            {
-                self.cut(key);
-            } else {
-                self.push_last(key, websocket::close_frame(code, &reason.reason));
-            }
+        let Some(conn) = self.state.get(key) else {
+            return;
+        };
+        if !conn.session.is_ready() {
+            conn.stream.refuse(reason.code, &reason.reason);
+        }
+        let variant = conn.variant;
+        if !self.begin_closing(key, reason.code) {
+            return;
+        }
+        let uni = &self.shard.services.settings.boot.uni_websocket;
+        let (pushes, closes) = match (variant.framing.is_websocket(), variant.unidirectional) {
+            (true, false) => (false, true),
+            (true, true) => (!uni.disable_disconnect_push, !uni.disable_closing_handshake),
+            (false, _) => (true, false),
+        };
+        // "Connection closed" is never said: the stream just ends.
+        let is_said = reason.code != DisconnectCode::ConnectionClosed.code();
+        if pushes && is_said {
+            self.push_disconnect(key, variant, reason);
+        }
+        let code = u16::try_from(reason.code).unwrap_or_default();
+        let has_frame = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+            && reason.reason.len() <= websocket::CLOSE_REASON_MAX;
+        if closes && is_said && has_frame {
+            self.push_last(key, websocket::close_frame(code, &reason.reason));
+        } else if variant.framing.is_websocket() || !is_said {
+            self.cut(key);
         }
     }
 
-    /// Closes a connection that broke the WebSocket protocol.
+    /// Queues the push that says why the stream ends.
+    fn push_disconnect(&mut self, key: ConnKey, variant: Variant, reason: &DisconnectReason) {
+        let push = Push {
+            disconnect: Some(Disconnect::from(reason.clone())),
+            ..Push::default()
+        };
+        let reply = Reply {
+            push: Some(push),
+            ..Reply::default()
+        };
+        let mut encoded = Vec::new();
+        if encode::reply(variant.encoding, &reply, &mut encoded).is_ok() {
+            self.push_last(key, variant.frame(&encoded, None));
+        }
+    }
+
+    /// Closes a WebSocket with a close frame and nothing else.
     pub(super) fn close_websocket(&mut self, key: ConnKey, code: u16, reason: &str) {
         if self.begin_closing(key, u32::from(code)) {
             self.push_last(key, websocket::close_frame(code, reason));
@@ -133,14 +167,18 @@ impl Turn<'_> {
         }
     }
 
-    /// A refused connect: the reply goes out, nothing is read any more, the socket is cut off later
-    /// (or closed as stale, if that comes first).
+    /// A refused connect: the reply goes out, nothing is read any more, a socket is cut off later (or closed as
+    /// stale, if that comes first). A response ends only as stale.
     pub(super) fn bury(&mut self, key: ConnKey) {
         self.retire(key);
         let now = self.state.wheel.now();
         let cut = now.saturating_add(self.shard.ticks(CLOSE_TIMEOUT));
         if let Some(conn) = self.state.get_mut(key) {
             let stale = conn.deadlines.end;
+            let cut = match &*conn.stream {
+                Stream::Tcp(_) => cut,
+                Stream::Pipe(_) => NEVER,
+            };
             conn.phase = Phase::Dead(if stale < cut {
                 Ending::Stale
             } else {
@@ -163,7 +201,11 @@ impl Turn<'_> {
         self.flush(key);
         self.retire(key);
         if self.state.get(key).is_some() {
-            self.state.conns.remove(key.index as usize);
+            let conn = self.state.conns.remove(key.index as usize);
+            if let Link::Emulated(session) = &conn.link {
+                self.state.sessions.remove(&**session);
+            }
+            conn.stream.finish();
             self.shard.handle.counters.connections.sub(1);
         }
     }
@@ -250,9 +292,17 @@ impl Shard {
 
     /// Writes one slow connection whenever its socket takes something, until nothing is left.
     async fn drain(self: Rc<Self>, stream: Rc<Stream>, key: ConnKey) {
-        let patience = self.services.settings.boot.websocket.write_timeout.get();
+        let boot = &self.services.settings.boot;
+        let variant = self.state.borrow().get(key).map(|conn| conn.variant);
+        let is_uni_websocket =
+            variant.is_some_and(|it| it.unidirectional && it.framing.is_websocket());
+        let patience = if is_uni_websocket {
+            &boot.uni_websocket.write_timeout
+        } else {
+            &boot.websocket.write_timeout
+        };
         loop {
-            let writable = timeout(patience, stream.writable()).await;
+            let writable = timeout(patience.get(), stream.writable()).await;
             let mut state = self.state.borrow_mut();
             let Some(conn) = state.get_mut(key) else {
                 return;
@@ -315,14 +365,8 @@ fn write(conn: &mut Conn, counters: &Counters) -> Written {
             return Written::Blocked;
         }
     }
-    Written::All
-}
-
-/// The shared ping of a variant.
-pub(super) fn ping_of(state: &State, variant: Variant) -> Rc<Frame> {
-    let [json, protobuf] = &state.pings;
-    match variant.encoding {
-        Encoding::Json => Rc::clone(json),
-        Encoding::Protobuf => Rc::clone(protobuf),
+    if conn.phase == Phase::Closing {
+        conn.stream.finish();
     }
+    Written::All
 }

@@ -9,11 +9,14 @@ use tidewire_protocol::{DisconnectCode, UnsubscribeCode};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::conn::{Ending, NEVER, Phase};
-use super::output::ping_of;
+use super::outbox::Frame;
 use super::turn::Turn;
 use super::wheel::Tick;
 use super::{ConnKey, Shard, State};
 use crate::services::unix_time;
+use crate::session::Link;
+use crate::transport::Variant;
+use crate::transport::websocket::frame;
 
 /// The wheel's tick: a quarter of the shortest configured interval, within 10 ms and 1 s.
 pub(super) fn tick(client: &Client) -> Duration {
@@ -173,6 +176,9 @@ impl Turn<'_> {
             return self.end(key);
         }
         if conn.deadlines.pong <= now {
+            if Pings::of(conn.variant, &conn.link).frame {
+                return self.lost(key);
+            }
             if conn.phase != Phase::Calling {
                 return self.close(key, &DisconnectCode::NoPong.into());
             }
@@ -187,6 +193,13 @@ impl Turn<'_> {
             self.check_subscriptions(key, now);
         }
         self.state.arm(key);
+    }
+
+    /// A client that does not answer frames is not there to read a close frame.
+    fn lost(&mut self, key: ConnKey) {
+        let code = DisconnectCode::NoPong.code();
+        self.shard.handle.counters.disconnect(code);
+        self.cut(key);
     }
 
     /// The connection's time is over.
@@ -220,17 +233,73 @@ impl Turn<'_> {
             // The pong to the last one may be parked; another ping would call for a second one.
             return;
         }
-        conn.deadlines.pong = now.saturating_add(patience);
+        let pings = Pings::of(conn.variant, &conn.link);
+        if pings.answered() {
+            conn.deadlines.pong = now.saturating_add(patience);
+        }
         conn.outbox.shrink();
-        let variant = conn.variant;
-        let frame = ping_of(self.state, variant);
+        let frame = self.state.ping(pings);
         self.push(key, frame);
+    }
+}
+
+/// What the pings of a connection consist of. Connections with equal ones share a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pings {
+    variant: Variant,
+    /// An empty message.
+    message: bool,
+    /// A ping frame of WebSocket, which clients answer by themselves.
+    frame: bool,
+}
+
+impl Pings {
+    fn of(variant: Variant, link: &Link) -> Self {
+        let (message, frame) = match link {
+            Link::Duplex { frame_pings } => (!frame_pings, *frame_pings),
+            Link::Emulated(_) => (true, false),
+            Link::Unidirectional(_) => (true, variant.framing.is_websocket()),
+        };
+        Self {
+            variant,
+            message,
+            frame,
+        }
+    }
+
+    /// Whether the client must answer.
+    fn answered(self) -> bool {
+        self.frame || !self.variant.unidirectional
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if self.message {
+            bytes.extend(self.variant.frame(self.variant.encoding.ping(), None));
+        }
+        if self.frame {
+            bytes.extend(frame::ping());
+        }
+        bytes
+    }
+}
+
+impl State {
+    /// The shared frame of these pings.
+    fn ping(&mut self, pings: Pings) -> Rc<Frame> {
+        if let Some((_, frame)) = self.pings.iter().find(|(known, _)| *known == pings) {
+            return Rc::clone(frame);
+        }
+        let frame = Frame::new(pings.bytes());
+        self.pings.push((pings, Rc::clone(&frame)));
+        frame
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::Framing;
 
     #[test]
     fn a_tick_is_a_quarter_of_the_shortest_interval() {
@@ -241,6 +310,38 @@ mod tests {
             ..Client::default()
         };
         assert_eq!(tick(&client), Duration::from_millis(50));
+    }
+
+    #[test]
+    fn pings_are_messages_frames_or_both() {
+        let session = || Box::new(uuid::Uuid::nil());
+        let json = Variant::websocket(tidewire_protocol::Encoding::Json);
+        let tool = Pings::of(json, &Link::Duplex { frame_pings: true });
+        assert_eq!((tool.bytes(), tool.answered()), (b"\x89\0".to_vec(), true));
+        let sdk = Pings::of(json, &Link::Duplex { frame_pings: false });
+        assert_eq!(
+            (sdk.bytes(), sdk.answered()),
+            (b"\x81\x02{}".to_vec(), true)
+        );
+        let uni = Variant::unidirectional(Framing::WebSocket);
+        let both = Pings::of(uni, &Link::Unidirectional(session()));
+        assert_eq!(
+            (both.bytes(), both.answered()),
+            (b"\x81\x02{}\x89\0".to_vec(), true)
+        );
+        let sse = Variant::unidirectional(Framing::Sse);
+        let events = Pings::of(sse, &Link::Unidirectional(session()));
+        assert_eq!(
+            (events.bytes(), events.answered()),
+            (b"data: {}\n\n".to_vec(), false)
+        );
+        let emulated =
+            Variant::bidirectional(tidewire_protocol::Encoding::Protobuf, Framing::HttpStream);
+        let message = Pings::of(emulated, &Link::Emulated(session()));
+        assert_eq!(
+            (message.bytes(), message.answered()),
+            (b"\0".to_vec(), true)
+        );
     }
 
     #[test]

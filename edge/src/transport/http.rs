@@ -29,8 +29,10 @@ pub enum Refused {
     TooLarge,
     /// 499: the body could not be read to its end.
     Aborted,
-    /// 500: another node did not answer.
+    /// 500: another node cannot be reached.
     Internal,
+    /// 503: this node has no room for the commands now.
+    Busy,
 }
 
 impl Refused {
@@ -46,6 +48,7 @@ impl Refused {
                 StatusCode::from_u16(CLIENT_CLOSED_REQUEST).unwrap_or(StatusCode::BAD_REQUEST)
             }
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }
@@ -144,6 +147,7 @@ mod tests {
             (Refused::TooLarge, 413),
             (Refused::Aborted, 499),
             (Refused::Internal, 500),
+            (Refused::Busy, 503),
         ];
         for (refused, status) in table {
             assert_eq!(refused.status().as_u16(), status);

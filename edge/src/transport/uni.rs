@@ -8,27 +8,16 @@ use hyper::http::Method;
 use tidewire_protocol::{ConnectRequest, DisconnectCode, Encoding, ErrorCode, decode};
 
 use super::http::{self, CONNECT_PARAMETER, Refused};
-use super::websocket::frame::{self, Opcode};
 
 /// Body of the 400 to a WebSocket handshake whose query holds a malformed connect request.
 pub const INVALID_CONNECT: &str = "invalid connect request\n";
 
-/// Whether pushes that go out together share a WebSocket message (`join_push_messages`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Joining {
-    /// A message per push.
-    #[default]
-    Separate,
-    /// One message, newlines between the pushes.
-    Joined,
-}
-
 /// Where the connect request of a client of server-sent events is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Initial {
-    /// Here: it came with the query, or is empty.
-    Query(Box<ConnectRequest>),
-    /// In the request's body, for [`connect_request`].
+    /// Here, in JSON: it came with the query, or is empty.
+    Query(Vec<u8>),
+    /// In the request's body.
     Body,
 }
 
@@ -40,26 +29,28 @@ pub enum Initial {
 pub fn sse_request(method: &Method, query: Option<&str>) -> Result<Initial, Refused> {
     match *method {
         Method::GET => {
-            let request = connect_from_query(query)?.unwrap_or_default();
-            Ok(Initial::Query(Box::new(request)))
+            let request = connect_from_query(query)?;
+            Ok(Initial::Query(request.unwrap_or_else(|| b"{}".to_vec())))
         }
         Method::POST => Ok(Initial::Body),
         _ => Err(Refused::MethodNotAllowed),
     }
 }
 
-/// The connect request in the parameter `cf_connect`. `None` if it is missing or empty: a
+/// The connect request in the parameter `cf_connect`, in JSON and well-formed. `None` if it is missing or empty: a
 /// WebSocket client sends the request as its first message then.
 ///
 /// # Errors
 /// [`Refused::BadRequest`] if the parameter is anything else. The body of the response to a
 /// WebSocket handshake is [`INVALID_CONNECT`].
-pub fn connect_from_query(query: Option<&str>) -> Result<Option<ConnectRequest>, Refused> {
-    query
+pub fn connect_from_query(query: Option<&str>) -> Result<Option<Vec<u8>>, Refused> {
+    let request = query
         .and_then(|query| http::query_value(query, CONNECT_PARAMETER))
-        .filter(|request| !request.is_empty())
-        .map(|request| connect_request(&request))
-        .transpose()
+        .filter(|request| !request.is_empty());
+    if let Some(request) = &request {
+        connect_request(request)?;
+    }
+    Ok(request)
 }
 
 /// The connect request in a body or a WebSocket message. JSON `null` is an empty one.
@@ -69,18 +60,6 @@ pub fn connect_from_query(query: Option<&str>) -> Result<Option<ConnectRequest>,
 /// is a close frame with [`DisconnectCode::BadRequest`] and no push.
 pub fn connect_request(json: &[u8]) -> Result<ConnectRequest, Refused> {
     decode::message(Encoding::Json, json).map_err(|_malformed| Refused::BadRequest)
-}
-
-/// Appends newline-separated pushes as WebSocket frames.
-pub fn write_websocket(out: &mut Vec<u8>, joining: Joining, pushes: &[u8]) {
-    match joining {
-        Joining::Separate => {
-            for push in pushes.split(|byte| *byte == b'\n') {
-                frame::write_frame(out, Opcode::Text, push);
-            }
-        }
-        Joining::Joined => frame::write_frame(out, Opcode::Text, pushes),
-    }
 }
 
 /// How a connection ends whose connect request failed with an error, unless
@@ -117,16 +96,13 @@ mod tests {
 
     #[test]
     fn query_may_hold_the_connect_request() {
-        let table = [
+        let table: [(_, Result<Option<&[u8]>, _>); 8] = [
             (
                 Some("cf_connect=%7B%22token%22%3A%22t%22%7D"),
-                Ok(Some(token("t"))),
+                Ok(Some(br#"{"token":"t"}"#)),
             ),
-            (
-                Some("cf_connect=%7B%7D"),
-                Ok(Some(ConnectRequest::default())),
-            ),
-            (Some("cf_connect=null"), Ok(Some(ConnectRequest::default()))),
+            (Some("cf_connect=%7B%7D"), Ok(Some(b"{}"))),
+            (Some("cf_connect=null"), Ok(Some(b"null"))),
             (Some("cf_connect=zz"), Err(Refused::BadRequest)),
             (
                 Some("cf_connect=%7B%22token%22%3A1%7D"),
@@ -137,6 +113,7 @@ mod tests {
             (None, Ok(None)),
         ];
         for (query, expected) in table {
+            let expected = expected.map(|request| request.map(<[u8]>::to_vec));
             assert_eq!(connect_from_query(query), expected, "{query:?}");
         }
     }
@@ -169,14 +146,14 @@ mod tests {
 
     #[test]
     fn events_are_asked_for_by_get_or_post() {
-        let query = |request| Ok(Initial::Query(Box::new(request)));
+        let query = |request: &str| Ok(Initial::Query(request.into()));
         let table = [
             (
                 Method::GET,
                 Some("cf_connect=%7B%22token%22%3A%22t%22%7D"),
-                query(token("t")),
+                query(r#"{"token":"t"}"#),
             ),
-            (Method::GET, None, query(ConnectRequest::default())),
+            (Method::GET, None, query("{}")),
             (Method::GET, Some("cf_connect=zz"), Err(Refused::BadRequest)),
             (Method::POST, Some("cf_connect=zz"), Ok(Initial::Body)),
             (Method::OPTIONS, None, Err(Refused::MethodNotAllowed)),
@@ -185,25 +162,6 @@ mod tests {
         for (method, uri, expected) in table {
             assert_eq!(sse_request(&method, uri), expected, "{method} {uri:?}");
         }
-    }
-
-    #[test]
-    fn pushes_are_text_messages_alone_or_joined() {
-        let written = |joining, pushes| {
-            let mut out = Vec::new();
-            write_websocket(&mut out, joining, pushes);
-            out
-        };
-        assert_eq!(written(Joining::Separate, b"{}"), b"\x81\x02{}");
-        assert_eq!(written(Joining::Joined, b"{}"), b"\x81\x02{}");
-        assert_eq!(
-            written(Joining::Separate, b"{}\n{\"a\":1}"),
-            b"\x81\x02{}\x81\x07{\"a\":1}"
-        );
-        assert_eq!(
-            written(Joining::Joined, b"{}\n{\"a\":1}"),
-            b"\x81\x0a{}\n{\"a\":1}"
-        );
     }
 
     #[test]

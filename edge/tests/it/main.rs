@@ -27,8 +27,10 @@ mod recovery;
 mod server_side;
 mod slow;
 mod status;
+mod streams;
 mod subscriptions;
 mod timers;
+mod unidirectional;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use regex::Regex;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
 use crate::support::server::Server;
+use crate::support::stream::Stream;
 use crate::support::{eventually, token};
 
 #[allow(dead_code, reason = "each test binary uses its part")]
@@ -21,6 +23,7 @@ const MOMENT: Duration = Duration::from_millis(300);
 fn options(url: &str) -> Value {
     json!({
         "broker": {"enabled": true, "type": "nats", "nats": {"url": url, "prefix": "test"}},
+        "http_stream": {"enabled": true},
         "channel": {
             "without_namespace": {
                 "allow_subscribe_for_client": true,
@@ -73,6 +76,29 @@ async fn client(node: &Server, user: &str) -> (Client, String) {
     let connected = client.connect(&token::of(user)).await;
     let id = connected["client"].as_str().unwrap().to_owned();
     (client, id)
+}
+
+#[tokio::test]
+async fn any_node_takes_commands_for_the_node_that_holds_the_stream() {
+    let nats = NatsServer::start();
+    let (a, b) = pair(&nats).await;
+    let body = json!({"id": 1, "connect": {"token": token::of("1")}}).to_string();
+    let mut stream = Stream::open(&a, "POST", "/connection/http_stream", &[], body).await;
+    let ids = Regex::new(r#""session":"([^"]+)","node":"([^"]+)"\}\}\n$"#).unwrap();
+    let ids = stream.expect(&ids).await;
+    let emulate = async |session: &str, node: &str, data: &str| {
+        let body = json!({"session": session, "node": node, "data": data}).to_string();
+        b.request("POST", "/emulation", &[], body).await.status
+    };
+    let subscribe = "{\"id\":2,\"subscribe\":{\"channel\":\"x\"}}";
+    assert_eq!(emulate(&ids[0], &ids[1], subscribe).await, 204);
+    stream.recv("{\"id\":2,\"subscribe\":{}}\n").await;
+    b.publish("x", &json!(1)).await;
+    stream
+        .recv("{\"push\":{\"channel\":\"x\",\"pub\":{\"data\":1}}}\n")
+        .await;
+    assert_eq!(emulate("zz", &ids[1], subscribe).await, 204);
+    assert_eq!(emulate(&ids[0], "zz", subscribe).await, 404);
 }
 
 #[tokio::test]

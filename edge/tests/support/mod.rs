@@ -5,6 +5,7 @@
 pub(crate) mod client;
 pub(crate) mod raw;
 pub(crate) mod server;
+pub(crate) mod stream;
 pub(crate) mod token;
 
 use std::time::Duration;

@@ -39,7 +39,6 @@ pub struct Client {
     /// Header of the connection request that names the user; empty reads none.
     ///
     /// Only behind a proxy that sets this header itself and drops what clients send.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub user_id_http_header: String,
     /// The channel that every user is subscribed to without asking.
     #[schemars(extend("x-tidewire-change" = "live"))]
@@ -84,7 +83,6 @@ pub struct Client {
     /// Most publications that a client recovers; a longer gap counts as not recovered.
     pub recovery_max_publication_limit: u32,
     /// How failed connect commands of unidirectional clients are reported.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub connect_code_to_unidirectional_disconnect: UnidirectionalDisconnects,
 }
 

@@ -140,21 +140,16 @@ impl Default for Emulation {
 #[serde(default)]
 pub struct UniWebsocket {
     /// Serve unidirectional WebSocket connections on the listener for clients.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub enabled: bool,
     /// Path of the unidirectional WebSocket endpoint.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub handler_prefix: String,
     /// Compress messages for clients that can read them (permessage-deflate).
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub compression: bool,
     /// Smallest message in bytes that is compressed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub compression_min_size: u32,
     /// How much time compression may take: 1 is fastest, 9 smallest, 0 stores.
     ///
     /// -1 leaves it to the compressor, and -2 uses Huffman codes only.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     #[schemars(range(min = -2, max = 9))]
     pub compression_level: i32,
     /// Bytes of the buffer for reading from a connection; 0 lets the server choose.
@@ -167,22 +162,19 @@ pub struct UniWebsocket {
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub use_write_buffer_pool: bool,
     /// Longest time that writing to a connection may take before it is closed.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub write_timeout: Duration,
     /// Largest message from a client in bytes; a larger one closes the connection.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     #[schemars(range(min = 1))]
     pub message_size_limit: u32,
     /// Largest message from a client in bytes after decompression; 0 means ten times the other limit.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub decompressed_message_size_limit: u32,
     /// Close connections without the closing handshake of WebSocket.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub disable_closing_handshake: bool,
     /// Do not push code and reason of a disconnect before closing.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub disable_disconnect_push: bool,
     /// Put several pushes into one message, each on a line of its own.
+    ///
+    /// A message never holds more than one push here; what goes out together shares a packet instead.
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub join_push_messages: bool,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tidewire_protocol::{
-    ConnectRequest, ConnectResult, DisconnectCode, Error, ErrorCode, Reply, SubscribeRequest,
+    ConnectRequest, ConnectResult, DisconnectCode, Error, ErrorCode, Push, Reply, SubscribeRequest,
     SubscribeResult,
 };
 
@@ -14,7 +14,7 @@ use crate::auth::{ConnectClaims, SubscriptionOptions, TokenError};
 use crate::broker::{Attached, BrokerError};
 use crate::session::grant::{Grant, Plan, TokenGrant, Unrecoverable};
 use crate::session::state::{Identity, Pending, Phase};
-use crate::session::{Ctx, Request, Session, Settle, Step, Who};
+use crate::session::{Ctx, Link, Request, Session, Settle, Step, Who};
 
 /// An expiring connection ends after at most a year, whatever its token says.
 const LIFETIME_MAX_SECS: u64 = 365 * 24 * 3600;
@@ -44,7 +44,10 @@ pub(in crate::session) fn handle(
     request: ConnectRequest,
     ctx: &mut impl Ctx,
 ) -> Step {
-    session.phase = Phase::Closed;
+    let known = match std::mem::replace(&mut session.phase, Phase::Closed) {
+        Phase::Known(user) => user.into(),
+        Phase::New | Phase::Closed | Phase::Ready(_) => String::new(),
+    };
     if !request.token.is_empty() {
         let verifying = Verifying {
             id,
@@ -56,13 +59,16 @@ pub(in crate::session) fn handle(
         }));
     }
     let client = &ctx.live().config.client;
-    if !client.insecure && !client.allow_anonymous_connect_without_token {
+    if known.is_empty() && !client.insecure && !client.allow_anonymous_connect_without_token {
         return Step::Close(DisconnectCode::BadRequest.into());
     }
     let accepted = Accepted {
         id,
         subs: request.subs,
-        claims: ConnectClaims::default(),
+        claims: ConnectClaims {
+            user: known,
+            ..ConnectClaims::default()
+        },
     };
     accepted.plan(session, ctx)
 }
@@ -285,15 +291,27 @@ impl Subscribing {
         ctx.expire_at(expire_at);
         session.phase = Phase::Ready(Box::new(identity));
         let client = &ctx.live().boot.client;
+        let ping = u32::try_from(client.ping_interval.get().as_secs()).unwrap_or(u32::MAX);
+        let (ping, pong) = match ctx.link() {
+            Link::Duplex { frame_pings: true } => (0, false),
+            Link::Duplex { .. } | Link::Emulated(_) => (ping.max(1), true),
+            Link::Unidirectional(_) => (ping.max(1), false),
+        };
         let result = ConnectResult {
             client: session.client.to_string(),
             version: VERSION.to_owned(),
             expires: expire_at.is_some(),
             ttl: expire_at.map_or(0, |expire_at| ttl(expire_at, now)),
-            ping: u32::try_from(client.ping_interval.get().as_secs())
-                .unwrap_or(u32::MAX)
-                .max(1),
-            pong: true,
+            ping,
+            pong,
+            session: ctx
+                .link()
+                .session()
+                .map_or_else(String::new, |id| id.to_string()),
+            node: match ctx.link() {
+                Link::Emulated(_) => ctx.node().to_owned(),
+                Link::Duplex { .. } | Link::Unidirectional(_) => String::new(),
+            },
             time: if client.connect_include_server_time {
                 unix_ms(now)
             } else {
@@ -302,10 +320,19 @@ impl Subscribing {
             subs: done,
             ..ConnectResult::default()
         };
-        ctx.reply(Reply {
-            id,
-            connect: Some(result),
-            ..Reply::default()
+        ctx.reply(match ctx.link() {
+            Link::Unidirectional(_) => Reply {
+                push: Some(Push {
+                    connect: Some(result.into()),
+                    ..Push::default()
+                }),
+                ..Reply::default()
+            },
+            Link::Duplex { .. } | Link::Emulated(_) => Reply {
+                id,
+                connect: Some(result),
+                ..Reply::default()
+            },
         });
         for (channel, grant) in grants {
             ctx.settle(&channel, Settle::Live(grant));
@@ -316,6 +343,9 @@ impl Subscribing {
 
 /// A refused connect leaves the connection unusable.
 fn fail(id: u32, code: ErrorCode, ctx: &mut impl Ctx) -> Step {
+    if let Link::Unidirectional(_) = ctx.link() {
+        return Step::Refused(code);
+    }
     ctx.reply(Reply {
         id,
         error: Some(Error::from(code)),

@@ -93,16 +93,6 @@ fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The greatest length in bytes of a message after decompression: what is configured, or for 0 ten
-/// times the limit of a message as received.
-#[must_use]
-pub const fn decompressed_limit(configured: usize, message_limit: usize) -> usize {
-    match configured {
-        0 => message_limit.saturating_mul(10),
-        limit => limit,
-    }
-}
-
 /// Compresses messages, each on its own. About 300 KB; make one per shard.
 #[derive(Debug)]
 pub struct Deflater {

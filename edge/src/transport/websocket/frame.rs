@@ -464,6 +464,12 @@ pub fn pong(payload: &[u8]) -> Vec<u8> {
     control_frame(Opcode::Pong, payload)
 }
 
+/// A ping without payload; clients answer it by themselves.
+#[must_use]
+pub fn ping() -> Vec<u8> {
+    control_frame(Opcode::Ping, &[])
+}
+
 fn control_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let payload = payload.get(..CONTROL_PAYLOAD_MAX).unwrap_or(payload);
     let mut frame = Vec::new();

@@ -250,13 +250,6 @@ fn errors_name_their_close_code_and_reason() {
     assert_eq!(InflateError::Malformed.close_reason(), "");
 }
 
-#[test]
-fn limit_after_decompression_is_ten_messages_unless_configured() {
-    assert_eq!(decompressed_limit(0, 65_536), 655_360);
-    assert_eq!(decompressed_limit(1000, 65_536), 1000);
-    assert_eq!(decompressed_limit(0, usize::MAX), usize::MAX);
-}
-
 /// Runs, words and noise.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
