@@ -71,21 +71,16 @@ pub struct Config {
     /// The WebSocket transport.
     pub websocket: Websocket,
     /// Server-sent events downwards, requests upwards.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub sse: Sse,
     /// A streamed response downwards, requests upwards.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub http_stream: HttpStream,
     /// Where clients of SSE and HTTP streaming send their commands.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub emulation: Emulation,
     /// The WebSocket transport for clients that only listen.
     pub uni_websocket: UniWebsocket,
     /// Server-sent events for clients that only listen.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub uni_sse: UniSse,
     /// A streamed response for clients that only listen.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub uni_http_stream: UniHttpStream,
     /// The endpoint that clients ask before they connect.
     pub init: Init,
