@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tidewire_protocol::{DisconnectCode, DisconnectReason};
+
 use crate::auth::NeedsKeys;
 use crate::broker::{Broker, ShardId};
 use crate::config::Settings;
-use crate::control::Control;
+use crate::control::{Control, ControlError, NodeCommand, Target};
 use crate::session::{Answer, Request};
 
 /// Everything of the node that shards, API handlers and sessions share. Cheap to clone.
@@ -81,7 +83,9 @@ impl Services {
                 let published = self.broker.publish_now(channel, publication, options);
                 published.map(Answer::Published)
             }
-            Request::History { .. } | Request::Presence { .. } => None,
+            Request::History { .. } | Request::Presence { .. } | Request::DisconnectUser { .. } => {
+                None
+            }
         };
         answer.ok_or(request)
     }
@@ -105,17 +109,20 @@ impl Services {
                 options,
             } => Answer::History(self.broker.history(&channel, &filter, options).await),
             Request::Presence { channel } => {
-                let clients = self.control.presence(&channel).await;
-                Answer::Presence(
-                    clients
-                        .inspect_err(|error| {
-                            tracing::warn!(
-                                error = crate::chain(error),
-                                "the nodes could not be asked"
-                            );
-                        })
-                        .ok(),
-                )
+                Answer::Presence(asked(self.control.presence(&channel).await))
+            }
+            Request::DisconnectUser { user } => {
+                let DisconnectReason { code, reason } = DisconnectCode::ConnectionLimit.into();
+                let command = NodeCommand::Disconnect {
+                    target: Target {
+                        user: user.into(),
+                        ..Target::default()
+                    },
+                    whitelist: Vec::new(),
+                    code,
+                    reason: reason.into_owned(),
+                };
+                Answer::DisconnectedUser(asked(self.control.act(command).await).is_some())
             }
         }
     }
@@ -148,6 +155,14 @@ impl Services {
         let claims = live.verifier.verify_connect(token, now()).await;
         Answer::Verified(claims.map(Box::new))
     }
+}
+
+/// What the nodes said; that they could not be asked is logged.
+fn asked<T>(result: Result<T, ControlError>) -> Option<T> {
+    let told = |error: &ControlError| {
+        tracing::warn!(error = crate::chain(error), "the nodes could not be asked");
+    };
+    result.inspect_err(told).ok()
 }
 
 /// Seconds since the Unix epoch, with their fraction.

@@ -70,6 +70,11 @@ pub enum Request {
         /// The channel's full name.
         channel: Box<str>,
     },
+    /// Disconnect every client of a user, on all nodes.
+    DisconnectUser {
+        /// The user.
+        user: Box<str>,
+    },
 }
 
 /// The answer to a [`Request`], in the same order.
@@ -87,6 +92,8 @@ pub enum Answer {
     History(Result<HistoryPage, BrokerError>),
     /// Clients by id; `None` if a node could not be asked.
     Presence(Option<BTreeMap<String, ClientInfo>>),
+    /// Whether all nodes did it.
+    DisconnectedUser(bool),
 }
 
 /// How a client's commands come, and what follows from that.

@@ -48,6 +48,7 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) enum Pending {
     Connect(connect::Verifying),
+    Alone(connect::Subscribing),
     ServerSide(connect::Subscribing),
     Refresh { id: u32 },
     SubscribeToken(subscribe::Verifying),
@@ -135,6 +136,9 @@ impl Session {
         match (*pending, answer) {
             (Pending::Connect(connect), Answer::Verified(claims)) => {
                 connect.verified(self, claims, ctx)
+            }
+            (Pending::Alone(connect), Answer::DisconnectedUser(done)) => {
+                connect.alone(self, done, ctx)
             }
             (Pending::ServerSide(connect), Answer::Attached(attached)) => {
                 connect.attached(self, attached, ctx)

@@ -271,6 +271,10 @@ impl Client {
                 let clients = [client("a", "1"), client("b", "1"), client("c", "")];
                 Answer::Presence(Some(clients.into()))
             }
+            Request::DisconnectUser { user } => {
+                self.place.identified.retain(|it| **it != *user);
+                Answer::DisconnectedUser(broken.is_none())
+            }
         }
     }
 

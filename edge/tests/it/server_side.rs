@@ -311,3 +311,19 @@ async fn a_user_has_at_most_as_many_connections_as_configured_over_all_shards() 
         "the refused have left nothing behind"
     );
 }
+
+#[tokio::test]
+async fn a_user_with_a_single_connection_loses_the_older_ones() {
+    let mut options = channels();
+    options["client"]["subscribe_to_user_personal_channel"] =
+        json!({"enabled": true, "personal_channel_namespace": "kept", "single_connection": true});
+    let server = Server::start(&options);
+    let mut first = Client::connected(&server, "42").await;
+    let mut other = Client::connected(&server, "43").await;
+    let mut second = Client::connected(&server, "42").await;
+    assert_eq!(first.closed().await, (3504, "connection limit".into()));
+    for (client, user) in [(&mut second, "42"), (&mut other, "43")] {
+        server.keep(&format!("kept:#{user}"), &json!(1)).await;
+        client.publication(&format!("kept:#{user}")).await;
+    }
+}

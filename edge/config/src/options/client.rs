@@ -131,6 +131,5 @@ pub struct PersonalChannel {
     /// The channel of user 42 is `#42`, in the namespace `ns` it is `ns:#42`.
     pub personal_channel_namespace: String,
     /// Close older connections of a user who connects again; needs presence in that namespace.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub single_connection: bool,
 }

@@ -136,6 +136,7 @@ impl Accepted {
             }
         }
         let personal = personal_channel(live, &claims.user);
+        let has_personal = personal.is_some();
         if let Some(channel) = personal.filter(|channel| !todo.iter().any(|(it, _)| it == channel))
         {
             let asked = subs.remove(&channel).unwrap_or_default();
@@ -172,6 +173,11 @@ impl Accepted {
             done: BTreeMap::new(),
             grants: Vec::new(),
         };
+        if has_personal && is_single(ctx.live()) {
+            let user = subscribing.identity.user.clone();
+            session.pending = Some(Box::new(Pending::Alone(subscribing)));
+            return Step::Call(Box::new(Request::DisconnectUser { user }));
+        }
         subscribing.next(session, ctx)
     }
 }
@@ -214,6 +220,12 @@ fn personal_channel(live: &crate::config::Live, user: &str) -> Option<String> {
     })
 }
 
+/// Whether a user with a personal channel has one connection at most.
+fn is_single(live: &crate::config::Live) -> bool {
+    let client = &live.config.client;
+    client.subscribe_to_user_personal_channel.single_connection
+}
+
 /// Whether a channel that the client itself wants in its connect is granted (channels-and-auth, section 10).
 fn wanted(
     live: &crate::config::Live,
@@ -228,6 +240,21 @@ fn wanted(
 }
 
 impl Subscribing {
+    /// The user's older connections were closed.
+    pub(in crate::session) fn alone(
+        self,
+        session: &mut Session,
+        done: bool,
+        ctx: &mut impl Ctx,
+    ) -> Step {
+        if done {
+            self.next(session, ctx)
+        } else {
+            // Not all nodes could be told: there might be two. The client tries again.
+            Step::Close(DisconnectCode::Internal.into())
+        }
+    }
+
     /// The next server-side subscription, or the reply.
     fn next(mut self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
         let Some((channel, plan)) = self.todo.front() else {

@@ -214,6 +214,33 @@ fn a_users_own_channel_comes_with_the_connect() {
 }
 
 #[test]
+fn a_user_with_a_single_connection_comes_alone_or_not_at_all() {
+    let mut options = options();
+    options["client"]["subscribe_to_user_personal_channel"] =
+        json!({"enabled": true, "single_connection": true});
+    options["channel"]["without_namespace"]["presence"] = json!(true);
+    let others = || vec!["42".to_owned(), "43".to_owned()];
+    let mut client = Client::new(&with_key(&options));
+    client.place.identified = others();
+    assert_eq!(client.connect(&token(&json!({"sub": "42"}))), Done);
+    assert_eq!(client.place.identified, ["43", "42"]);
+    let mut client = Client::new(&with_key(&options));
+    client.place.identified = others();
+    let command = connect(&token(&json!({"sub": "42"})));
+    let step = client.session.handle(command, &mut client.place);
+    let Step::Call(verify) = step else {
+        panic!("{step:?}")
+    };
+    let verified = client.answer(*verify);
+    client.place.broken = Some(BrokerError::Disconnected);
+    let step = client.session.resume(verified, &mut client.place);
+    let Step::Close(reason) = client.finish(step) else {
+        panic!("not all nodes could be told")
+    };
+    assert_eq!(reason.code, 3004);
+}
+
+#[test]
 fn a_server_side_subscription_that_fails_fails_the_connect() {
     for (error, code) in [
         (BrokerError::Disconnected, 100),
