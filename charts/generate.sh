@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes what is generated from the code and the chart: crds/, the chart's copy of it and manifests/install.yaml.
+# Writes what is generated from the code and the chart: crds/, the chart's copy of it, manifests/install.yaml, and in
+# docs/ the manual and the tables of options.
 # `charts/generate.sh check` writes nothing, lints the chart, and fails if something generated is stale.
 # OPERATOR names a built operator; without it cargo builds one.
 set -eu
@@ -57,6 +58,11 @@ if [ "${1:-}" = check ]; then
         echo "the chart accepts a value that it does not know" >&2
         exit 1
     fi
+fi
+if [ "$mode" = check ]; then
+    cargo run --quiet --package tidewire-config --example docs -- check docs
+else
+    cargo run --quiet --package tidewire-config --example docs -- docs
 fi
 place "$out/crd.yaml" crds/realtimeclusters.yaml
 place "$out/crd.yaml" charts/tidewire/crds/realtimeclusters.yaml

@@ -1,5 +1,7 @@
 //! Documents for the command line: a first configuration, all defaults, and the manual.
 
+mod table;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -14,6 +16,8 @@ use crate::layer::{item_leaves, leaves};
 use crate::schema::{
     AllowedValue, Change, Kind, Node, OptionInfo, ValueType, options, tree, variable,
 };
+
+pub use table::{PageError, filled};
 
 /// Why a document cannot be written.
 #[derive(Debug, thiserror::Error)]
