@@ -6,6 +6,7 @@
 mod children;
 mod config;
 mod operator;
+mod options;
 mod quickstart;
 mod scale;
 mod security;
