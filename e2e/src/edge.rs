@@ -106,6 +106,8 @@ impl BareEdge {
             "client": {"token": {"hmac_secret_key": TOKEN_SECRET}},
             "http_api": {"key": API_KEY},
             "health": {"enabled": true},
+            "http_stream": {"enabled": true},
+            "sse": {"enabled": true},
         });
         if let (Some(file), Value::Object(sections)) = (file.as_object_mut(), config) {
             file.extend(sections);

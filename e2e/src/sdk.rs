@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -16,6 +16,7 @@ use crate::repository;
 const EVENT_TIME: Duration = Duration::from_secs(20);
 
 static ENVIRONMENT: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
+static CHROMIUM: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
 static RUST_DRIVER: OnceCell<PathBuf> = OnceCell::const_new();
 
 /// An official SDK, with the encoding and the transport that it is told to use.
@@ -31,6 +32,14 @@ pub enum Sdk {
     JavaScriptHttpStreamProtobuf,
     /// npm `centrifuge`, JSON over server-sent events.
     JavaScriptSse,
+    /// npm `centrifuge` in Chromium, JSON.
+    ChromiumJson,
+    /// npm `centrifuge` in Chromium, Protobuf.
+    ChromiumProtobuf,
+    /// npm `centrifuge` in Chromium, JSON over an HTTP stream.
+    ChromiumHttpStream,
+    /// npm `centrifuge` in Chromium, JSON over server-sent events.
+    ChromiumSse,
     /// PyPI `centrifuge-python`, JSON.
     PythonJson,
     /// PyPI `centrifuge-python`, Protobuf.
@@ -56,9 +65,11 @@ pub enum Ability {
     Delta,
 }
 
+/// The programs of `e2e/sdk`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Language {
-    JavaScript,
+enum Driver {
+    Node,
+    Chromium,
     Python,
     Go,
     Java,
@@ -73,7 +84,7 @@ enum Transport {
 }
 
 impl Sdk {
-    /// Every SDK, in each encoding that it has, over WebSocket.
+    /// Every SDK, in each encoding that it has, over WebSocket. JavaScript is in Node.
     pub const ALL: [Self; 9] = [
         Self::JavaScriptJson,
         Self::JavaScriptProtobuf,
@@ -94,25 +105,32 @@ impl Sdk {
         Self::RustHttpStream,
     ];
 
+    /// The JavaScript SDK in Chromium, over every transport.
+    pub const IN_CHROMIUM: [Self; 2] = [Self::ChromiumJson, Self::ChromiumProtobuf];
+
     /// Why the SDK, in the release that is pinned, has not this ability; `None` when it has.
     #[must_use]
     pub fn lacks(self, ability: Ability) -> Option<&'static str> {
         match (self.told().0, ability) {
-            (Language::Java, Ability::Delta) => Some("centrifuge-java 0.4.1 has no option for it"),
+            (Driver::Java, Ability::Delta) => Some("centrifuge-java 0.4.1 has no option for it"),
             _ => None,
         }
     }
 
-    /// The language, the encoding and the transport.
-    fn told(self) -> (Language, &'static str, Transport) {
-        use Language::{Go, Java, JavaScript, Python, Rust};
+    /// The driver, the encoding and the transport.
+    fn told(self) -> (Driver, &'static str, Transport) {
+        use Driver::{Chromium, Go, Java, Node, Python, Rust};
         use Transport::{HttpStream, Sse, WebSocket};
         match self {
-            Self::JavaScriptJson => (JavaScript, "json", WebSocket),
-            Self::JavaScriptProtobuf => (JavaScript, "protobuf", WebSocket),
-            Self::JavaScriptHttpStream => (JavaScript, "json", HttpStream),
-            Self::JavaScriptHttpStreamProtobuf => (JavaScript, "protobuf", HttpStream),
-            Self::JavaScriptSse => (JavaScript, "json", Sse),
+            Self::JavaScriptJson => (Node, "json", WebSocket),
+            Self::JavaScriptProtobuf => (Node, "protobuf", WebSocket),
+            Self::JavaScriptHttpStream => (Node, "json", HttpStream),
+            Self::JavaScriptHttpStreamProtobuf => (Node, "protobuf", HttpStream),
+            Self::JavaScriptSse => (Node, "json", Sse),
+            Self::ChromiumJson => (Chromium, "json", WebSocket),
+            Self::ChromiumProtobuf => (Chromium, "protobuf", WebSocket),
+            Self::ChromiumHttpStream => (Chromium, "json", HttpStream),
+            Self::ChromiumSse => (Chromium, "json", Sse),
             Self::PythonJson => (Python, "json", WebSocket),
             Self::PythonProtobuf => (Python, "protobuf", WebSocket),
             Self::GoJson => (Go, "json", WebSocket),
@@ -138,21 +156,23 @@ impl Sdk {
             command.arg(repository::path(path));
             command
         };
-        let (language, encoding, transport) = self.told();
-        let mut command = match language {
-            Language::JavaScript => script("node", "e2e/sdk/js/client.cjs"),
-            Language::Python => script("python3", "e2e/sdk/python/client.py"),
-            Language::Go => Command::new(place("SDK_GO")?),
-            Language::Java => {
+        let (driver, encoding, transport) = self.told();
+        let mut command = match driver {
+            Driver::Node => script("node", "e2e/sdk/js/client.cjs"),
+            Driver::Chromium => {
+                chromium().await?;
+                script("node", "e2e/sdk/js/chromium.cjs")
+            }
+            Driver::Python => script("python3", "e2e/sdk/python/client.py"),
+            Driver::Go => Command::new(place("SDK_GO")?),
+            Driver::Java => {
                 let mut java = Command::new("java");
                 // It starts in half the time.
                 java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
                     .args(["-cp", place("SDK_JAVA")?, "Driver"]);
                 java
             }
-            Language::Rust => {
-                Command::new(RUST_DRIVER.get_or_try_init(|| build("sdk-rust")).await?)
-            }
+            Driver::Rust => Command::new(RUST_DRIVER.get_or_try_init(|| build("sdk-rust")).await?),
         };
         command
             .envs(installed.iter().map(|(name, value)| (name, value)))
@@ -303,6 +323,16 @@ impl SdkClient {
             .await
     }
 
+    /// Ends the program in peace, so that it removes what it made.
+    ///
+    /// # Errors
+    /// When it does not end, or with a failure.
+    pub async fn end(self) -> Result<()> {
+        let status = self.process.end(EVENT_TIME).await?;
+        ensure!(status.success(), "the driver ended with {status}");
+        Ok(())
+    }
+
     /// Gives the program a command of `e2e/sdk/README.md`.
     ///
     /// # Errors
@@ -316,6 +346,17 @@ fn parse(line: &str) -> Option<Event> {
     let fields: Value = serde_json::from_str(line).ok()?;
     fields.get("event")?;
     Some(Event { fields })
+}
+
+/// Installs Chromium if it is missing; the first call does.
+///
+/// # Errors
+/// When that fails.
+pub async fn chromium() -> Result<()> {
+    CHROMIUM
+        .get_or_try_init(|| repository::script("e2e/cluster/install.sh", &["browser"], &[]))
+        .await?;
+    Ok(())
 }
 
 /// Where the SDKs are installed; the first call installs them.

@@ -55,7 +55,7 @@ async fn chat(address: &str, screenshot: &Path) -> Result<Value> {
 
 #[tokio::test]
 async fn two_people_chat_with_each_other_on_the_demo_page() -> Result<()> {
-    repository::script("e2e/cluster/install.sh", &["browser"], &[]).await?;
+    sdk::chromium().await?;
     let (_edge, address) = dev().await?;
     let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo.png");
     let shown = chat(&address, &screenshot).await?;

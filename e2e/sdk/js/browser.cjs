@@ -2,16 +2,11 @@
 // browser.cjs URL SCREENSHOT: prints one JSON line with what each page shows in the end.
 'use strict';
 
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
-const { chromium } = require('playwright-core');
+const { withChromium } = require('./launch.cjs');
 
 const [url, screenshot] = process.argv.slice(2);
 const STEP_MS = 20_000;
 const VIEWPORT = { width: 1100, height: 720 };
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
 
 // Opens the page, and notes what goes wrong in it and whatever it asks of another server.
 async function open(context) {
@@ -51,28 +46,20 @@ async function shows({ page, problems }) {
   return { state: await page.textContent('#state'), messages, problems };
 }
 
-async function main() {
-  const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidewire-browser-'));
-  const options = { executablePath: process.env.CHROMIUM || '/usr/bin/chromium', headless: true, args: FLAGS, viewport: VIEWPORT };
-  const context = await chromium.launchPersistentContext(profile, options);
-  try {
-    const [ada, bob] = [await open(context), await open(context)];
-    await join(ada, 'Ada');
-    await join(bob, 'Bob');
-    await say(ada, 'Hello Bob, can you <b>read</b> me?');
-    await sees(bob, 'Hello Bob');
-    await say(bob, 'Loud and clear');
-    await sees(ada, 'Loud and clear');
-    await sees(bob, 'Loud and clear');
-    await bob.page.screenshot({ path: screenshot });
-    console.log(JSON.stringify({ pages: [await shows(ada), await shows(bob)] }));
-  } finally {
-    await context.close();
-    fs.rmSync(profile, { recursive: true, force: true });
-  }
+async function chat(context) {
+  const [ada, bob] = [await open(context), await open(context)];
+  await join(ada, 'Ada');
+  await join(bob, 'Bob');
+  await say(ada, 'Hello Bob, can you <b>read</b> me?');
+  await sees(bob, 'Hello Bob');
+  await say(bob, 'Loud and clear');
+  await sees(ada, 'Loud and clear');
+  await sees(bob, 'Loud and clear');
+  await bob.page.screenshot({ path: screenshot });
+  console.log(JSON.stringify({ pages: [await shows(ada), await shows(bob)] }));
 }
 
-main().catch((error) => {
+withChromium({ viewport: VIEWPORT }, chat).catch((error) => {
   console.error(error);
   process.exit(1);
 });

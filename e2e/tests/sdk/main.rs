@@ -1,5 +1,6 @@
 //! The official SDKs against one edge with the memory engine.
 
+mod chromium;
 mod deltas;
 mod presence;
 mod publications;
@@ -14,9 +15,14 @@ use serde_json::{Value, json};
 use tidewire_e2e::edge::TOKEN_SECRET;
 use tidewire_e2e::sdk::{Ability, Sdk};
 
+/// Every SDK over every transport, those in Chromium aside, which take long to start.
+fn sdks() -> impl Iterator<Item = Sdk> {
+    Sdk::ALL.into_iter().chain(Sdk::OVER_HTTP)
+}
+
 /// Runs the scenario with every SDK, all at the same time.
 async fn every<T>(scenario: impl AsyncFn(Sdk) -> Result<T>) -> Result<Vec<T>> {
-    each(Sdk::ALL.into_iter(), scenario).await
+    each(sdks(), scenario).await
 }
 
 /// Runs the scenario with every SDK that has the ability, and says which have not.
@@ -24,14 +30,12 @@ async fn every_able<T>(
     ability: Ability,
     scenario: impl AsyncFn(Sdk) -> Result<T>,
 ) -> Result<Vec<T>> {
-    for sdk in Sdk::ALL {
+    for sdk in sdks() {
         if let Some(reason) = sdk.lacks(ability) {
             eprintln!("{sdk:?} lacks {ability:?}: {reason}");
         }
     }
-    let able = Sdk::ALL
-        .into_iter()
-        .filter(|sdk| sdk.lacks(ability).is_none());
+    let able = sdks().filter(|sdk| sdk.lacks(ability).is_none());
     each(able, scenario).await
 }
 
@@ -63,10 +67,17 @@ fn channels() -> Value {
 
 /// Namespaces with what a session may have, and others without.
 fn features() -> Value {
+    // The page of the Chromium driver has a port of its own.
+    features_for_pages_of("http://127.0.0.1:*")
+}
+
+/// [`features`], for pages of this origin.
+fn features_for_pages_of(origin: &str) -> Value {
     json!({
         "client": {
             "token": {"hmac_secret_key": TOKEN_SECRET},
             "expired_close_delay": "1s",
+            "allowed_origins": [origin],
         },
         "channel": {"namespaces": [
             {"name": "kept", "allow_subscribe_for_client": true, "history_size": 5, "history_ttl": "60s",
@@ -78,6 +89,7 @@ fn features() -> Value {
              "force_recovery": true, "delta_publish": true, "allowed_delta_types": ["fossil"]},
             {"name": "whole", "allow_subscribe_for_client": true, "history_size": 50, "history_ttl": "60s",
              "force_recovery": true, "delta_publish": true},
+            {"name": "chat", "allow_subscribe_for_client": true, "allow_publish_for_client": true},
         ]},
     })
 }

@@ -1,4 +1,4 @@
-//! Who has no right, or does not speak the protocol.
+//! Who has no right, asks for what is not there, or does not speak the protocol.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -15,6 +15,15 @@ async fn a_wrong_api_key_is_refused_with_401() -> Result<()> {
         .call("publish", &json!({"channel": "news", "data": {}}))
         .await?;
     assert_eq!((reply.status, reply.body), (401, Value::Null));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_publication_in_an_unknown_namespace_is_refused_with_102() -> Result<()> {
+    let edge = BareEdge::start(channels()).await?;
+    let request = json!({"channel": "nosuch:room", "data": {}});
+    let reply = edge.api().call("publish", &request).await?;
+    assert_eq!((reply.status, reply.error_code()), (200, 102));
     Ok(())
 }
 
