@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::HeaderMap;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tidewire_config::Config;
@@ -32,6 +35,10 @@ pub use websocket::WebSocketFront;
 
 /// Time for a request's head, so that half a handshake holds nothing.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ends the HTTP connection on which a request came, whatever its client does not read.
+#[derive(Clone, Debug)]
+struct Abort(CancellationToken);
 
 /// Sockets of one shard that may be in HTTP at once; the surplus is told to come again.
 const IN_FLIGHT_MAX: u64 = 4096;
@@ -99,14 +106,21 @@ async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: Cancel
 }
 
 async fn serve_http(socket: TcpStream, router: Router, stop: CancellationToken) {
+    let abort = CancellationToken::new();
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Abort(abort.clone()));
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = abort.cancelled() => return,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await

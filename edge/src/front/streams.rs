@@ -21,7 +21,7 @@ use tidewire_protocol::Encoding;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::user_of;
+use super::{Abort, user_of};
 use crate::control::ControlError;
 use crate::services::Services;
 use crate::session::Link;
@@ -94,7 +94,11 @@ impl StreamFront {
             tracing::error!("a stream was asked for outside a shard");
             return Err(Refused::Internal);
         };
-        let (pipe, body) = pipe();
+        let Some(Abort(abort)) = head.extensions.get().cloned() else {
+            tracing::error!("a stream was asked for on no connection");
+            return Err(Refused::Internal);
+        };
+        let (pipe, body) = pipe(abort);
         let session = Box::new(Uuid::new_v4());
         let link = if variant.unidirectional {
             Link::Unidirectional(session)

@@ -115,8 +115,10 @@ impl Turn<'_> {
             && reason.reason.len() <= websocket::CLOSE_REASON_MAX;
         if closes && is_said && has_frame {
             self.push_last(key, websocket::close_frame(code, &reason.reason));
-        } else if variant.framing.is_websocket() || !is_said {
+        } else if variant.framing.is_websocket() {
             self.cut(key);
+        } else {
+            self.flush(key);
         }
     }
 

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that may wait for the HTTP layer; then the writer waits.
 const OUTPUT_MAX: usize = 32 * 1024;
@@ -21,7 +22,10 @@ const INPUT_MAX: usize = 256 * 1024;
 
 /// The shard's end.
 #[derive(Debug)]
-pub struct Pipe(Arc<Shared>);
+pub struct Pipe {
+    shared: Arc<Shared>,
+    abort: CancellationToken,
+}
 
 /// The end of the HTTP layer: the response's body.
 #[derive(Debug)]
@@ -89,11 +93,13 @@ impl State {
     }
 }
 
-/// Both ends of a new pipe.
+/// Both ends of a new pipe. `abort` ends the HTTP connection of the body: a client that reads nothing would never let
+/// it end.
 #[must_use]
-pub fn pipe() -> (Pipe, PipeBody) {
+pub fn pipe(abort: CancellationToken) -> (Pipe, PipeBody) {
     let shared = Arc::new(Shared::default());
-    (Pipe(Arc::clone(&shared)), PipeBody(shared))
+    let body = PipeBody(Arc::clone(&shared));
+    (Pipe { shared, abort }, body)
 }
 
 impl Pipe {
@@ -102,21 +108,21 @@ impl Pipe {
     /// # Errors
     /// So much is waiting already that it is refused.
     pub fn feed(&self, message: Bytes) -> Result<(), TooMany> {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         if state.input_bytes.saturating_add(message.len()) > INPUT_MAX {
             return Err(TooMany);
         }
         state.input_bytes += message.len();
         state.input.push_back(message);
         drop(state);
-        self.0.readable.notify_one();
+        self.shared.readable.notify_one();
         Ok(())
     }
 
     /// The next message.
     #[must_use]
     pub fn read(&self) -> Message {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         if state.gone {
             return Message::Ended;
         }
@@ -130,9 +136,9 @@ impl Pipe {
     /// Waits until a read may give something.
     pub async fn readable(&self) {
         loop {
-            let filled = self.0.readable.notified();
+            let filled = self.shared.readable.notified();
             {
-                let state = self.0.lock();
+                let state = self.shared.lock();
                 if state.gone || !state.input.is_empty() {
                     return;
                 }
@@ -146,7 +152,7 @@ impl Pipe {
     /// # Errors
     /// `WouldBlock` without any room, `BrokenPipe` when nobody takes it any more.
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         if state.gone || state.ended {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
@@ -163,16 +169,16 @@ impl Pipe {
         }
         state.wake_body();
         drop(state);
-        self.0.opened.notify_one();
+        self.shared.opened.notify_one();
         Ok(written)
     }
 
     /// Waits until a write may take something.
     pub async fn writable(&self) {
         loop {
-            let emptied = self.0.writable.notified();
+            let emptied = self.shared.writable.notified();
             {
-                let state = self.0.lock();
+                let state = self.shared.lock();
                 if state.gone || state.output.len() < OUTPUT_MAX {
                     return;
                 }
@@ -183,29 +189,28 @@ impl Pipe {
 
     /// Says why the client is not connected, for a response that has not begun. The first reason counts.
     pub fn refuse(&self, refusal: Refusal) {
-        self.0.lock().refusal.get_or_insert(refusal);
-        self.0.opened.notify_one();
+        self.shared.lock().refusal.get_or_insert(refusal);
+        self.shared.opened.notify_one();
     }
 
     /// The body ends behind what was written.
     pub fn finish(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.ended = true;
         state.wake_body();
         drop(state);
-        self.0.opened.notify_one();
+        self.shared.opened.notify_one();
     }
 
-    /// The body ends, and the driver's next read sees the end.
+    /// The HTTP connection ends at once, and the driver's next read sees that.
     pub fn shutdown(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.gone = true;
         state.ended = true;
-        state.wake_body();
         drop(state);
-        self.0.readable.notify_one();
-        self.0.writable.notify_one();
-        self.0.opened.notify_one();
+        self.shared.readable.notify_one();
+        self.shared.writable.notify_one();
+        self.abort.cancel();
     }
 }
 
@@ -276,7 +281,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_written_is_the_body() {
-        let (pipe, body) = pipe();
+        let (pipe, body) = pipe(CancellationToken::new());
         write(&pipe, b"one").unwrap();
         write(&pipe, b"two").unwrap();
         pipe.finish();
@@ -286,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_pipe_takes_more_once_it_was_read() {
-        let (pipe, mut body) = pipe();
+        let (pipe, mut body) = pipe(CancellationToken::new());
         assert_eq!(write(&pipe, &[b'x'; OUTPUT_MAX + 1]).unwrap(), OUTPUT_MAX);
         assert_eq!(
             write(&pipe, b"x").unwrap_err().kind(),
@@ -301,7 +306,7 @@ mod tests {
 
     #[tokio::test]
     async fn messages_come_whole_and_in_order_up_to_the_limit() {
-        let (pipe, body) = pipe();
+        let (pipe, body) = pipe(CancellationToken::new());
         assert_eq!(pipe.read(), Message::Empty);
         assert!(pipe.readable().now_or_never().is_none());
         pipe.feed(Bytes::from_static(b"one")).unwrap();
@@ -321,8 +326,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_shutdown_aborts_the_connection() {
+        let abort = CancellationToken::new();
+        let (pipe, _body) = pipe(abort.clone());
+        pipe.shutdown();
+        pipe.readable().await;
+        assert_eq!(pipe.read(), Message::Ended);
+        assert!(abort.is_cancelled());
+    }
+
+    #[tokio::test]
     async fn a_response_can_wait_for_the_outcome() {
-        let (pipe, body) = pipe();
+        let (pipe, body) = pipe(CancellationToken::new());
         assert!(body.opened().now_or_never().is_none());
         let refusal = |code| Refusal {
             code,
@@ -331,7 +346,7 @@ mod tests {
         pipe.refuse(refusal(109));
         pipe.refuse(refusal(3005));
         assert_eq!(body.opened().await, Err(refusal(109)));
-        let (pipe, body) = super::pipe();
+        let (pipe, body) = super::pipe(CancellationToken::new());
         write(&pipe, b"x").unwrap();
         assert_eq!(body.opened().await, Ok(()));
     }
