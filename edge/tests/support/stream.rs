@@ -112,6 +112,20 @@ impl Stream {
         assert!(!more, "{:?}", self.text());
     }
 
+    /// Reads to the end: whether the body was not whole.
+    pub(crate) async fn is_cut(&mut self) -> bool {
+        let read = async {
+            loop {
+                match self.response.chunk().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return false,
+                    Err(_) => return true,
+                }
+            }
+        };
+        soon("the end", read).await
+    }
+
     /// Waits for more; false at the end.
     async fn fill(&mut self) -> bool {
         let Some(chunk) = self.response.chunk().await.expect("an open body") else {
