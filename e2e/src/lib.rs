@@ -12,6 +12,7 @@ pub mod bad_input;
 pub mod cluster;
 pub mod edge;
 pub mod namespace;
+pub mod pages;
 pub mod process;
 pub mod proxy;
 pub mod repository;

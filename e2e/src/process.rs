@@ -124,15 +124,6 @@ impl Process {
             .with_context(|| format!("{} does not read", self.name))
     }
 
-    /// Ends its input, which ends a well-behaved program, and waits for that.
-    ///
-    /// # Errors
-    /// When it has not ended within the time.
-    pub async fn end(mut self, time: Duration) -> Result<ExitStatus> {
-        drop(self.input.take());
-        self.ended(time).await
-    }
-
     /// Whether it is still running.
     ///
     /// # Errors

@@ -3,20 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use crate::edge::build;
 use crate::process::Process;
-use crate::repository;
+use crate::{pages, repository};
 
 /// How long an event may take to come. Several times what it takes on a busy machine.
 const EVENT_TIME: Duration = Duration::from_secs(20);
 
 static ENVIRONMENT: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
-static CHROMIUM: OnceCell<Vec<(String, String)>> = OnceCell::const_new();
 static RUST_DRIVER: OnceCell<PathBuf> = OnceCell::const_new();
 
 /// An official SDK, with the encoding and the transport that it is told to use.
@@ -160,8 +159,9 @@ impl Sdk {
         let mut command = match driver {
             Driver::Node => script("node", "e2e/sdk/js/client.cjs"),
             Driver::Chromium => {
-                chromium().await?;
-                script("node", "e2e/sdk/js/chromium.cjs")
+                let mut page = script("node", "e2e/sdk/js/chromium.cjs");
+                page.env("PAGES", pages::port(installed).await?.to_string());
+                page
             }
             Driver::Python => script("python3", "e2e/sdk/python/client.py"),
             Driver::Go => Command::new(place("SDK_GO")?),
@@ -323,16 +323,6 @@ impl SdkClient {
             .await
     }
 
-    /// Ends the program in peace, so that it removes what it made.
-    ///
-    /// # Errors
-    /// When it does not end, or with a failure.
-    pub async fn end(self) -> Result<()> {
-        let status = self.process.end(EVENT_TIME).await?;
-        ensure!(status.success(), "the driver ended with {status}");
-        Ok(())
-    }
-
     /// Gives the program a command of `e2e/sdk/README.md`.
     ///
     /// # Errors
@@ -346,17 +336,6 @@ fn parse(line: &str) -> Option<Event> {
     let fields: Value = serde_json::from_str(line).ok()?;
     fields.get("event")?;
     Some(Event { fields })
-}
-
-/// Installs Chromium if it is missing; the first call does.
-///
-/// # Errors
-/// When that fails.
-pub async fn chromium() -> Result<()> {
-    CHROMIUM
-        .get_or_try_init(|| repository::script("e2e/cluster/install.sh", &["browser"], &[]))
-        .await?;
-    Ok(())
 }
 
 /// Where the SDKs are installed; the first call installs them.

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tidewire_e2e::edge;
 use tidewire_e2e::process::Process;
-use tidewire_e2e::{repository, sdk};
+use tidewire_e2e::{pages, repository, sdk};
 use tokio::process::Command;
 
 const START_TIME: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ async fn chat(address: &str, screenshot: &Path) -> Result<Value> {
 
 #[tokio::test]
 async fn two_people_chat_with_each_other_on_the_demo_page() -> Result<()> {
-    sdk::chromium().await?;
+    pages::install().await?;
     let (_edge, address) = dev().await?;
     let screenshot = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo.png");
     let shown = chat(&address, &screenshot).await?;

@@ -46,7 +46,8 @@ async function shows({ page, problems }) {
   return { state: await page.textContent('#state'), messages, problems };
 }
 
-async function chat(context) {
+async function chat(browser) {
+  const context = await browser.newContext({ viewport: VIEWPORT });
   const [ada, bob] = [await open(context), await open(context)];
   await join(ada, 'Ada');
   await join(bob, 'Bob');
@@ -59,7 +60,7 @@ async function chat(context) {
   console.log(JSON.stringify({ pages: [await shows(ada), await shows(bob)] }));
 }
 
-withChromium({ viewport: VIEWPORT }, chat).catch((error) => {
+withChromium(chat).catch((error) => {
   console.error(error);
   process.exit(1);
 });

@@ -1,24 +1,19 @@
-// One headless Chromium, with a profile that is gone afterwards.
+// One headless Chromium.
 'use strict';
 
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
 const { chromium } = require('playwright-core');
 
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 
-// Calls `use` with the browser's context; the browser is closed when that has ended.
-async function withChromium(options, use) {
-  const profile = fs.mkdtempSync(path.join(os.tmpdir(), 'tidewire-browser-'));
+// Calls `use` with the browser, which is closed, and its profile removed, when that has ended.
+async function withChromium(use) {
   const executablePath = process.env.CHROMIUM || '/usr/bin/chromium';
-  const context = await chromium.launchPersistentContext(profile, { executablePath, headless: true, args: FLAGS, ...options });
+  const browser = await chromium.launch({ executablePath, headless: true, args: FLAGS });
   try {
-    return await use(context);
+    return await use(browser);
   } finally {
-    await context.close();
-    fs.rmSync(profile, { recursive: true, force: true });
+    await browser.close();
   }
 }
 

@@ -1,7 +1,7 @@
 //! The official SDKs against one edge with the memory engine.
 
-mod chromium;
 mod deltas;
+mod origins;
 mod presence;
 mod publications;
 mod recovery;
@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 use tidewire_e2e::edge::TOKEN_SECRET;
 use tidewire_e2e::sdk::{Ability, Sdk};
 
-/// Every SDK over every transport, those in Chromium aside, which take long to start.
+/// Every SDK over every transport; JavaScript in Node and in Chromium.
 fn sdks() -> impl Iterator<Item = Sdk> {
-    Sdk::ALL.into_iter().chain(Sdk::OVER_HTTP)
+    let more = Sdk::OVER_HTTP.into_iter().chain(Sdk::IN_CHROMIUM);
+    Sdk::ALL.into_iter().chain(more)
 }
 
 /// Runs the scenario with every SDK, all at the same time.
@@ -54,9 +55,12 @@ fn own(prefix: &str, sdk: Sdk) -> String {
     format!("{prefix}{sdk:?}")
 }
 
+/// Any page of this machine: those of Chromium have a port of their own.
+const PAGES: &str = "http://127.0.0.1:*";
+
 /// Clients may subscribe to any channel but those of `closed`, and publish in the namespace `chat`.
 fn channels() -> Value {
-    json!({"channel": {
+    json!({"client": client(PAGES), "channel": {
         "without_namespace": {"allow_subscribe_for_client": true},
         "namespaces": [
             {"name": "chat", "allow_subscribe_for_client": true, "allow_publish_for_client": true},
@@ -65,20 +69,19 @@ fn channels() -> Value {
     }})
 }
 
-/// Namespaces with what a session may have, and others without.
-fn features() -> Value {
-    // The page of the Chromium driver has a port of its own.
-    features_for_pages_of("http://127.0.0.1:*")
+/// The section `client`, for pages of this origin. Connections are closed a second after their token has expired.
+fn client(origin: &str) -> Value {
+    json!({
+        "token": {"hmac_secret_key": TOKEN_SECRET},
+        "allowed_origins": [origin],
+        "expired_close_delay": "1s",
+    })
 }
 
-/// [`features`], for pages of this origin.
-fn features_for_pages_of(origin: &str) -> Value {
+/// Namespaces with what a session may have, and others without.
+fn features() -> Value {
     json!({
-        "client": {
-            "token": {"hmac_secret_key": TOKEN_SECRET},
-            "expired_close_delay": "1s",
-            "allowed_origins": [origin],
-        },
+        "client": client(PAGES),
         "channel": {"namespaces": [
             {"name": "kept", "allow_subscribe_for_client": true, "history_size": 5, "history_ttl": "60s",
              "force_recovery": true, "presence": true, "allow_presence_for_subscriber": true,
@@ -89,7 +92,6 @@ fn features_for_pages_of(origin: &str) -> Value {
              "force_recovery": true, "delta_publish": true, "allowed_delta_types": ["fossil"]},
             {"name": "whole", "allow_subscribe_for_client": true, "history_size": 50, "history_ttl": "60s",
              "force_recovery": true, "delta_publish": true},
-            {"name": "chat", "allow_subscribe_for_client": true, "allow_publish_for_client": true},
         ]},
     })
 }

@@ -44,43 +44,37 @@ async fn expect_numbers(client: &mut SdkClient, numbers: RangeInclusive<u64>) ->
     Ok(())
 }
 
-/// What was missed during a cut is recovered, in order. The client is connected through the proxy.
-pub(crate) async fn recovers(edge: &BareEdge, sdk: Sdk) -> Result<(SdkClient, Proxy)> {
-    let channel = own("kept:", sdk);
-    let (mut client, again, proxy) = cut_off(sdk, edge, &channel, &[], 1..=5).await?;
-    ensure!(
-        again.is("was_recovering") && again.is("recovered"),
-        "{again:?}"
-    );
-    edge.api().publish(&channel, &json!(6)).await?;
-    expect_numbers(&mut client, 1..=6).await?;
-    Ok((client, proxy))
-}
-
-/// What was trimmed during a cut is not said to be recovered.
-pub(crate) async fn knows_its_loss(edge: &BareEdge, sdk: Sdk) -> Result<SdkClient> {
-    let channel = own("kept:", sdk);
-    let (mut client, again, _proxy) = cut_off(sdk, edge, &channel, &[], 1..=6).await?;
-    ensure!(
-        again.is("was_recovering") && !again.is("recovered"),
-        "{again:?}"
-    );
-    edge.api().publish(&channel, &json!(7)).await?;
-    expect_numbers(&mut client, 7..=7).await?;
-    Ok(client)
-}
-
 #[tokio::test]
 async fn what_was_missed_during_a_cut_is_recovered_in_order() -> Result<()> {
     let edge = BareEdge::start(features()).await?;
-    every(async |sdk| recovers(&edge, sdk).await).await?;
+    every(async |sdk| {
+        let channel = own("kept:", sdk);
+        let (mut client, again, _proxy) = cut_off(sdk, &edge, &channel, &[], 1..=5).await?;
+        ensure!(
+            again.is("was_recovering") && again.is("recovered"),
+            "{again:?}"
+        );
+        edge.api().publish(&channel, &json!(6)).await?;
+        expect_numbers(&mut client, 1..=6).await
+    })
+    .await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn what_was_trimmed_during_a_cut_is_not_said_to_be_recovered() -> Result<()> {
     let edge = BareEdge::start(features()).await?;
-    every(async |sdk| knows_its_loss(&edge, sdk).await).await?;
+    every(async |sdk| {
+        let channel = own("kept:", sdk);
+        let (mut client, again, _proxy) = cut_off(sdk, &edge, &channel, &[], 1..=6).await?;
+        ensure!(
+            again.is("was_recovering") && !again.is("recovered"),
+            "{again:?}"
+        );
+        edge.api().publish(&channel, &json!(7)).await?;
+        expect_numbers(&mut client, 7..=7).await
+    })
+    .await?;
     Ok(())
 }
 
