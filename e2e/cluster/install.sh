@@ -8,7 +8,7 @@ set -euo pipefail
 CLUSTER_NEEDS="containerd:containerd runc:runc /usr/lib/cni/bridge:containernetworking-plugins ip:iproute2 nft:nftables
   iptables:iptables openssl:openssl curl:curl python3:python3 musl-gcc:musl-tools"
 BROWSER_NEEDS="chromium:chromium"
-SDK_NEEDS="javac:openjdk-17-jdk-headless mvn:maven"
+SDK_NEEDS="pip3:python3-pip javac:openjdk-17-jdk-headless mvn:maven"
 
 missing() {
   local need what

@@ -41,7 +41,7 @@ java_classes() {
 
 js() {
   local folder
-  command -v node npm > /dev/null || die "Node.js 18 or later with npm is needed" >&2
+  command -v node npm > /dev/null || die "Node.js 20 or later with npm is needed" >&2
   folder=$TIDE_CACHE/sdk/js-$(key "$SDK/js/package-lock.json")
   install "$folder" node_modules
   echo "NODE_PATH=$folder/node_modules"
