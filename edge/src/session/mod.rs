@@ -25,7 +25,7 @@ use crate::broker::{
 use crate::config::Live;
 
 pub use grant::{Delta, Grant, ServerPlan, Who, with_delta};
-pub use state::Session;
+pub use state::{Session, Then};
 
 /// Something a session must wait for.
 #[derive(Debug)]
@@ -96,6 +96,15 @@ pub enum Answer {
     DisconnectedUser(bool),
 }
 
+/// A command that waits.
+#[derive(Debug)]
+pub struct Call {
+    /// What for.
+    pub request: Box<Request>,
+    /// How it goes on with the answer, for [`Session::resume`].
+    pub then: Then,
+}
+
 /// How a client's commands come, and what follows from that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -129,8 +138,8 @@ impl Link {
 pub enum Step {
     /// It is done; the next one may run.
     Idle,
-    /// It waits; no other command of this session runs until its answer is here.
-    Call(Box<Request>),
+    /// It waits for an answer.
+    Call(Call),
     /// The connection is closed with this reason.
     Close(DisconnectReason),
     /// The connection is unusable after a refused connect: nothing is read any more, and it is cut off later.
@@ -144,8 +153,8 @@ pub enum Step {
 pub enum Subscribed {
     /// Not subscribed.
     No,
-    /// A subscribe waits for the broker.
-    Opening,
+    /// The subscribe of this number waits for the broker.
+    Opening(u32),
     /// Replied to; publications flow.
     Yes,
 }
@@ -195,8 +204,8 @@ pub trait Ctx {
     fn subscriptions(&self) -> usize;
     /// What a live subscription was granted, unless that is only publications.
     fn grant(&self, channel: &str) -> Option<&Grant>;
-    /// Registers an opening subscription.
-    fn open(&mut self, channel: &str);
+    /// Registers an opening subscription; its number, which none that opened lately has.
+    fn open(&mut self, channel: &str) -> u32;
     /// Settles an opening subscription, or changes or ends a live one.
     fn settle(&mut self, channel: &str, to: Settle);
 }

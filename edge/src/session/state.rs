@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::commands::{
     connect, history, presence, publish, refresh, rpc, sub_refresh, subscribe, unsubscribe,
 };
-use super::{Answer, Ctx, Step, Who};
+use super::{Answer, Call, Ctx, Request, Step, Who};
 
 /// A client's session.
 #[derive(Debug)]
@@ -17,9 +17,11 @@ pub struct Session {
     pub(super) client: Uuid,
     pub(super) encoding: Encoding,
     pub(super) phase: Phase,
-    /// The command that waits for an answer.
-    pub(super) pending: Option<Box<Pending>>,
 }
+
+/// How a command goes on once its answer is here.
+#[derive(Debug)]
+pub struct Then(Box<Pending>);
 
 /// How far a session is.
 #[derive(Debug)]
@@ -66,7 +68,6 @@ impl Default for Session {
             client: Uuid::nil(),
             encoding: Encoding::Json,
             phase: Phase::New,
-            pending: None,
         }
     }
 }
@@ -79,8 +80,13 @@ impl Session {
             client: Uuid::new_v4(),
             encoding,
             phase: user.map_or(Phase::New, Phase::Known),
-            ..Self::default()
         }
+    }
+
+    /// Whether `connect` came and is not answered: no other command may run.
+    #[must_use]
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
     }
 
     /// Whether `connect` did not come yet.
@@ -116,8 +122,8 @@ impl Session {
             (_, Wire::Subscribe(request)) => subscribe::handle(self, id, request, ctx),
             (_, Wire::Unsubscribe(request)) => unsubscribe::handle(id, &request, ctx),
             (_, Wire::Publish(request)) => publish::handle(self, id, request, ctx),
-            (_, Wire::Refresh(request)) => refresh::handle(self, id, request),
-            (_, Wire::SubRefresh(request)) => sub_refresh::handle(self, id, request, ctx),
+            (_, Wire::Refresh(request)) => refresh::handle(id, request),
+            (_, Wire::SubRefresh(request)) => sub_refresh::handle(id, request, ctx),
             (_, Wire::History(request)) => history::handle(self, id, request, ctx),
             (_, Wire::Presence(request)) => presence::handle(self, id, request.channel, ctx),
             (_, Wire::PresenceStats(request)) => {
@@ -128,12 +134,9 @@ impl Session {
         }
     }
 
-    /// Finishes the command that waited.
-    pub fn resume(&mut self, answer: Answer, ctx: &mut impl Ctx) -> Step {
-        let Some(pending) = self.pending.take() else {
-            return Step::Idle;
-        };
-        match (*pending, answer) {
+    /// Goes on with a command that waited.
+    pub fn resume(&mut self, then: Then, answer: Answer, ctx: &mut impl Ctx) -> Step {
+        match (*then.0, answer) {
             (Pending::Connect(connect), Answer::Verified(claims)) => {
                 connect.verified(self, claims, ctx)
             }
@@ -214,6 +217,14 @@ impl Identity {
             ..ClientInfo::default()
         }
     }
+}
+
+/// Waits for the answer to a request.
+pub(super) fn call(then: Pending, request: Request) -> Step {
+    Step::Call(Call {
+        request: Box::new(request),
+        then: Then(Box::new(then)),
+    })
 }
 
 /// Breaks the protocol: terminal.

@@ -13,6 +13,7 @@ use tidewire_protocol::{
 use super::*;
 use crate::broker::Position;
 
+mod concurrency;
 mod plans;
 mod questions;
 mod recovery;
@@ -44,7 +45,9 @@ struct Place {
     replies: Vec<Reply>,
     identified: Vec<String>,
     expire_at: Option<u64>,
-    subscriptions: BTreeMap<String, Option<Grant>>,
+    /// Live ones, and the numbers of those that open.
+    subscriptions: BTreeMap<String, Result<Grant, u32>>,
+    openings: u32,
     /// Subscriptions that were ended because their time is over.
     expired: Vec<String>,
     /// What an attach to a stream finds.
@@ -96,8 +99,8 @@ impl Ctx for Place {
     fn subscribed(&self, channel: &str) -> Subscribed {
         match self.subscriptions.get(channel) {
             None => Subscribed::No,
-            Some(None) => Subscribed::Opening,
-            Some(Some(_)) => Subscribed::Yes,
+            Some(Err(number)) => Subscribed::Opening(*number),
+            Some(Ok(_)) => Subscribed::Yes,
         }
     }
 
@@ -106,11 +109,14 @@ impl Ctx for Place {
     }
 
     fn grant(&self, channel: &str) -> Option<&Grant> {
-        self.subscriptions.get(channel)?.as_ref()
+        self.subscriptions.get(channel)?.as_ref().ok()
     }
 
-    fn open(&mut self, channel: &str) {
-        self.subscriptions.insert(channel.to_owned(), None);
+    fn open(&mut self, channel: &str) -> u32 {
+        self.openings += 1;
+        self.subscriptions
+            .insert(channel.to_owned(), Err(self.openings));
+        self.openings
     }
 
     fn settle(&mut self, channel: &str, to: Settle) {
@@ -121,14 +127,14 @@ impl Ctx for Place {
                 self.expired.push(channel.to_owned());
             }
             Settle::Refreshed(Refreshed { member, expire_at }) => {
-                if let Some(Some(grant)) = self.subscriptions.get_mut(channel) {
+                if let Some(Ok(grant)) = self.subscriptions.get_mut(channel) {
                     grant.member = Some(member);
                     grant.expire_at = expire_at;
                 }
             }
             Settle::Live(grant) => {
-                if let Some(opening @ None) = self.subscriptions.get_mut(channel) {
-                    *opening = Some(grant);
+                if let Some(opening @ Err(_)) = self.subscriptions.get_mut(channel) {
+                    *opening = Ok(grant);
                 }
             }
         }
@@ -161,6 +167,7 @@ impl Client {
                 identified: Vec::new(),
                 expire_at: None,
                 subscriptions: BTreeMap::new(),
+                openings: 0,
                 expired: Vec::new(),
                 stream: None,
                 attached: Vec::new(),
@@ -204,9 +211,9 @@ impl Client {
 
     /// Answers requests as the services would, until the session has no more.
     fn finish(&mut self, mut step: Step) -> Step {
-        while let Step::Call(request) = step {
+        while let Step::Call(Call { request, then }) = step {
             let answer = self.answer(*request);
-            step = self.session.resume(answer, &mut self.place);
+            step = self.session.resume(then, answer, &mut self.place);
         }
         step
     }
@@ -610,21 +617,18 @@ fn an_answer_that_fits_no_command_is_our_fault() {
     let step = client
         .session
         .handle(connect(&token(&json!({}))), &mut client.place);
-    assert!(matches!(step, Step::Call(_)));
-    let step = client
-        .session
-        .resume(Answer::Attached(Ok(Attached::default())), &mut client.place);
+    let Call { then, .. } = called(step);
+    let answer = Answer::Attached(Ok(Attached::default()));
+    let step = client.session.resume(then, answer, &mut client.place);
     assert!(matches!(step, Step::Close(reason) if reason.code == 3004));
 }
 
-#[test]
-fn an_answer_that_nobody_waits_for_changes_nothing() {
-    let mut client = Client::connected(&json!({}), "42");
-    let step = client
-        .session
-        .resume(Answer::Published(Ok(Outcome::default())), &mut client.place);
-    assert!(matches!(step, Step::Idle));
-    assert_eq!(client.place.replies.len(), 1);
+/// The command must wait.
+fn called(step: Step) -> Call {
+    let Step::Call(call) = step else {
+        panic!("a call expected: {step:?}")
+    };
+    call
 }
 
 /// Namespaces that differ in who may subscribe and publish.
@@ -803,8 +807,8 @@ fn a_subscription_is_live_only_after_its_reply() {
         ..Default::default()
     });
     let step = client.session.handle(command, &mut client.place);
-    assert!(matches!(&step, Step::Call(request) if matches!(**request, Request::Attach { .. })));
-    assert_eq!(client.place.subscribed("users:a"), Subscribed::Opening);
+    assert!(matches!(&step, Step::Call(call) if matches!(*call.request, Request::Attach { .. })));
+    assert_eq!(client.place.subscribed("users:a"), Subscribed::Opening(1));
     assert_eq!(client.place.replies.len(), 1);
     assert!(matches!(client.finish(step), Step::Idle));
     assert_eq!(client.place.subscribed("users:a"), Subscribed::Yes);
@@ -881,7 +885,7 @@ fn who_may_publish_is_decided_in_the_order_of_the_contract() {
                 let mut client = Client::connected(&options, user);
                 if let Some(grant) = subscribed.clone() {
                     let subscriptions = &mut client.place.subscriptions;
-                    subscriptions.insert(channel.to_owned(), Some(grant));
+                    subscriptions.insert(channel.to_owned(), Ok(grant));
                 }
                 outcomes.push(client.publish(channel, "{}"));
             }

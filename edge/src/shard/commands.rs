@@ -140,19 +140,14 @@ impl Turn<'_> {
             self.unsubscribe(key, id);
         }
         let limit = live.boot.client.channel_limit as usize;
-        let id = self.state.hub.open(&subscription.channel);
-        let Some(conn) = self.state.get_mut(key) else {
-            return;
-        };
-        conn.open(id);
-        let count = conn.subscriptions.len();
-        self.count_channels();
-        if count > limit {
+        let opened = self.open(key, &subscription.channel);
+        let conn = self.state.get(key);
+        if conn.is_none_or(|conn| conn.subscriptions.len() > limit) {
             return self.close(key, &DisconnectCode::ChannelLimit.into());
         }
         let services = self.shard.services.clone();
         match services.answer_now(plan.request(), self.shard.id) {
-            Ok(Answer::Attached(attached)) => self.server_subscribed(key, id, plan, attached),
+            Ok(Answer::Attached(attached)) => self.server_subscribed(key, opened, plan, attached),
             Ok(_) => {}
             Err(request) => {
                 let Some(shard) = super::current() else {
@@ -160,7 +155,7 @@ impl Turn<'_> {
                 };
                 tokio::task::spawn_local(async move {
                     if let Answer::Attached(attached) = services.answer(request, shard.id).await {
-                        shard.server_subscribed(key, id, plan, attached);
+                        shard.server_subscribed(key, opened, plan, attached);
                     }
                 });
             }
@@ -170,11 +165,11 @@ impl Turn<'_> {
     fn server_subscribed(
         &mut self,
         key: ConnKey,
-        id: ChannelId,
+        (id, number): (ChannelId, u32),
         plan: ServerPlan,
         attached: Result<Attached, BrokerError>,
     ) {
-        if !self.is_opening(key, id, plan.channel()) {
+        if !self.is_opening(key, id, number) {
             // It was ended while the broker was asked; what the answer attached may have no taker any more.
             if self.state.hub.id(plan.channel()).is_none() {
                 let broker = &self.shard.services.broker;
@@ -210,15 +205,10 @@ impl Turn<'_> {
         self.join(key, id, grant);
     }
 
-    /// Whether the client still waits for this channel's subscription: ids are used again.
-    fn is_opening(&self, key: ConnKey, id: ChannelId, channel: &str) -> bool {
-        let named = self
-            .state
-            .hub
-            .name(id)
-            .is_some_and(|name| **name == *channel);
+    /// Whether the client still waits for the subscription of this number: the ids of channels are used again.
+    fn is_opening(&self, key: ConnKey, id: ChannelId, number: u32) -> bool {
         let subscription = self.state.get(key).and_then(|conn| conn.subscription(id));
-        named && subscription.is_some_and(|it| it.place == Place::Opening)
+        subscription.is_some_and(|it| it.place == Place::Opening(number))
     }
 
     /// Queues a push to one connection.
@@ -259,10 +249,10 @@ impl Shard {
     fn server_subscribed(
         self: &Rc<Self>,
         key: ConnKey,
-        id: ChannelId,
+        opened: (ChannelId, u32),
         plan: ServerPlan,
         attached: Result<Attached, BrokerError>,
     ) {
-        self.turn(|turn| turn.server_subscribed(key, id, plan, attached));
+        self.turn(|turn| turn.server_subscribed(key, opened, plan, attached));
     }
 }

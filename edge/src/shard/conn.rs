@@ -32,6 +32,8 @@ pub(super) struct Conn {
     pub(super) variant: Variant,
     pub(super) link: Link,
     pub(super) phase: Phase,
+    /// Commands that wait for an answer.
+    pub(super) calls: u32,
     pub(super) decoder: Decoder,
     pub(super) outbox: Outbox,
     pub(super) session: Session,
@@ -50,7 +52,7 @@ pub(super) struct Conn {
 pub(super) enum Phase {
     /// Commands run.
     Open,
-    /// A command waits for its answer; messages are parked.
+    /// As many commands as may wait for their answers; messages are parked.
     Calling,
     /// A connect was refused: nothing is read, and it ends at the deadline.
     Dead(Ending),
@@ -147,7 +149,7 @@ impl Conn {
     }
 
     /// Adds an opening subscription. Most clients have one: no room for more is taken in advance.
-    pub(super) fn open(&mut self, channel: ChannelId) {
+    pub(super) fn open(&mut self, channel: ChannelId, number: u32) {
         if self.subscriptions.is_empty() {
             self.subscriptions.reserve_exact(1);
         }
@@ -159,7 +161,7 @@ impl Conn {
                 filtered: false,
                 joins: false,
             },
-            place: Place::Opening,
+            place: Place::Opening(number),
             grant: None,
         });
     }

@@ -80,7 +80,7 @@ impl Ctx for CommandCtx<'_, '_> {
     fn subscribed(&self, channel: &str) -> Subscribed {
         match self.subscription(channel).map(|it| it.place) {
             None => Subscribed::No,
-            Some(Place::Opening) => Subscribed::Opening,
+            Some(Place::Opening(number)) => Subscribed::Opening(number),
             Some(Place::At(_) | Place::Late) => Subscribed::Yes,
         }
     }
@@ -94,12 +94,8 @@ impl Ctx for CommandCtx<'_, '_> {
         self.subscription(channel)?.grant.as_deref()
     }
 
-    fn open(&mut self, channel: &str) {
-        let id = self.turn.state.hub.open(channel);
-        if let Some(conn) = self.turn.state.get_mut(self.key) {
-            conn.open(id);
-        }
-        self.turn.count_channels();
+    fn open(&mut self, channel: &str) -> u32 {
+        self.turn.open(self.key, channel).1
     }
 
     fn settle(&mut self, channel: &str, to: Settle) {

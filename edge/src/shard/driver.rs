@@ -4,42 +4,53 @@ use std::rc::Rc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::stream::Stream;
 use super::{ConnKey, Next, Shard};
-use crate::session::{Answer, Request};
+use crate::session::{Answer, Call, Then};
 
 /// Reads and awaits for one connection until it ends.
 pub(super) async fn drive(shard: Rc<Shard>, stream: Rc<Stream>, key: ConnKey) {
-    let mut next = shard.started(key);
+    let mut next = shard.received(key);
     loop {
         next = match next {
             Next::Read => match stream.readable().await {
                 Ok(()) => shard.readable(key),
                 Err(_) => Next::End,
             },
-            Next::Call(request) => call(&shard, &stream, key, request).await,
+            // Few connections wait at a time: an idle one has no room for it.
+            Next::Call(call) => Box::pin(answers(&shard, &stream, key, call)).await,
             Next::End => break,
         };
     }
     shard.remove(key);
 }
 
-/// Awaits an answer; meanwhile reading goes on, so that control frames are answered, into a bounded backlog.
-async fn call(shard: &Shard, stream: &Stream, key: ConnKey, request: Box<Request>) -> Next {
-    let services = shard.services.clone();
-    let id = shard.id;
-    let mut answer: BoxFuture<'_, Answer> =
-        async move { services.answer(request, id).await }.boxed();
+/// Awaits answers until no command waits any more. Meanwhile reading goes on: further commands run as far as
+/// `client.concurrency` lets them, and control frames are answered; the rest waits in a bounded backlog.
+async fn answers(shard: &Shard, stream: &Stream, key: ConnKey, first: Call) -> Next {
+    let mut waiting: FuturesUnordered<BoxFuture<'_, (Then, Answer)>> = FuturesUnordered::new();
+    let mut next = Next::Call(first);
     loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return shard.resume(key, answer),
-            readable = stream.readable(), if shard.may_read(key) => {
-                if readable.is_err() || matches!(shard.readable(key), Next::End) {
-                    return Next::End;
-                }
+        next = match next {
+            Next::End => return Next::End,
+            Next::Call(Call { request, then }) => {
+                let services = shard.services.clone();
+                let id = shard.id;
+                let answer = async move { (then, services.answer(request, id).await) };
+                waiting.push(answer.boxed());
+                shard.received(key)
             }
-        }
+            Next::Read if waiting.is_empty() => return Next::Read,
+            Next::Read => tokio::select! {
+                biased;
+                Some((then, answer)) = waiting.next() => shard.resume(key, then, answer),
+                readable = stream.readable(), if shard.may_read(key) => match readable {
+                    Ok(()) => shard.readable(key),
+                    Err(_) => Next::End,
+                },
+            },
+        };
     }
 }

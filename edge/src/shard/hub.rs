@@ -83,8 +83,8 @@ struct Late {
 /// Where a subscription is among the channel's members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The broker has not answered.
-    Opening,
+    /// The broker has not answered the subscribe of this number.
+    Opening(u32),
     /// In step, at this index of its kind's array.
     At(u32),
     /// Waiting for older events to pass.
@@ -144,7 +144,7 @@ impl Hub {
         position: Option<&Position>,
     ) -> Place {
         let Some(channel) = self.channels.get_mut(id as usize) else {
-            return Place::Opening;
+            return Place::Opening(0);
         };
         channel.opening = channel.opening.saturating_sub(1);
         match (position, &channel.position) {
@@ -186,7 +186,7 @@ impl Hub {
             return (None, None);
         };
         let moved = match member.place {
-            Place::Opening => None,
+            Place::Opening(_) => None,
             Place::Late => {
                 channel
                     .late

@@ -47,7 +47,7 @@ use uuid::Uuid;
 
 use crate::broker::ShardId;
 use crate::services::Services;
-use crate::session::{Answer, Link, Request, Session};
+use crate::session::{Answer, Call, Link, Session, Then};
 use crate::transport::websocket::frame::Decoder;
 use crate::transport::{Framing, Variant};
 
@@ -71,8 +71,8 @@ const READ_BYTES: usize = 64 * 1024;
 pub(crate) enum Next {
     /// Wait until the stream is readable.
     Read,
-    /// Await the answer to this.
-    Call(Box<Request>),
+    /// Await the answer to this, and see what is next meanwhile.
+    Call(Call),
     /// The connection is over.
     End,
 }
@@ -121,6 +121,8 @@ pub struct Shard {
 struct State {
     conns: Slab<Conn>,
     generation: u32,
+    /// Subscriptions ever opened.
+    openings: u32,
     hub: Hub,
     wheel: Wheel,
     dirty: Vec<ConnKey>,
@@ -158,6 +160,7 @@ impl Shard {
         let state = State {
             conns: Slab::new(),
             generation: 0,
+            openings: 0,
             hub: Hub::default(),
             wheel: Wheel::default(),
             dirty: Vec::new(),
@@ -234,8 +237,8 @@ impl Shard {
         tokio::task::spawn_local(driver::drive(Rc::clone(self), stream, key));
     }
 
-    /// The first entry point of a driver: input that came with the handshake.
-    pub(crate) fn started(&self, key: ConnKey) -> Next {
+    /// Input that was received already: with the handshake, or behind a command that waits.
+    pub(crate) fn received(&self, key: ConnKey) -> Next {
         self.enter(key, |turn, key| turn.input_parked(key))
     }
 
@@ -245,8 +248,8 @@ impl Shard {
     }
 
     /// An answer is here.
-    pub(crate) fn resume(&self, key: ConnKey, answer: Answer) -> Next {
-        self.enter(key, |turn, key| turn.resume(key, answer))
+    pub(crate) fn resume(&self, key: ConnKey, then: Then, answer: Answer) -> Next {
+        self.enter(key, |turn, key| turn.resume(key, then, answer))
     }
 
     /// Whether a driver that awaits an answer may read on.
@@ -357,6 +360,7 @@ impl State {
             variant,
             link,
             phase: Phase::Open,
+            calls: 0,
             decoder,
             outbox: Default::default(),
             session: Session::new(variant.encoding, user),

@@ -5,7 +5,7 @@ use tidewire_protocol::{Command, DisconnectCode, DisconnectReason, ErrorCode, de
 use super::conn::{Conn, NEVER, Phase};
 use super::turn::Turn;
 use super::{ConnKey, Next};
-use crate::session::{Answer, Session, Step};
+use crate::session::{Answer, Call, Session, Step, Then};
 use crate::transport::uni;
 
 impl Turn<'_> {
@@ -33,7 +33,7 @@ impl Turn<'_> {
                 None => {}
                 Some(next) => {
                     if let Some(conn) = self.state.get_mut(key)
-                        && conn.phase == Phase::Calling
+                        && matches!(conn.phase, Phase::Open | Phase::Calling)
                         && !commands.rest().is_empty()
                     {
                         conn.backlog
@@ -73,11 +73,15 @@ impl Turn<'_> {
     fn after(&mut self, key: ConnKey, step: Step) -> Option<Next> {
         match step {
             Step::Idle => return None,
-            Step::Call(request) => {
+            Step::Call(call) => {
+                let most = self.shard.services.settings.boot.client.concurrency.max(1);
                 if let Some(conn) = self.state.get_mut(key) {
-                    conn.phase = Phase::Calling;
+                    conn.calls += 1;
+                    if conn.calls >= most || conn.session.is_connecting() {
+                        conn.phase = Phase::Calling;
+                    }
                 }
-                return Some(Next::Call(request));
+                return Some(Next::Call(call));
             }
             Step::Close(reason) => self.close(key, &reason),
             Step::Dead => self.bury(key),
@@ -124,19 +128,15 @@ impl Turn<'_> {
         let mut session = std::mem::take(&mut conn.session);
         let mut ctx = self.ctx(key);
         let mut step = session.handle(command, &mut ctx);
-        while let Step::Call(request) = step {
-            step = match ctx
-                .turn
-                .shard
-                .services
-                .answer_now(request, ctx.turn.shard.id)
-            {
+        while let Step::Call(Call { request, then }) = step {
+            let shard = ctx.turn.shard;
+            step = match shard.services.answer_now(request, shard.id) {
                 Ok(answer) => {
                     ctx.turn.deliver_own(&answer);
-                    session.resume(answer, &mut ctx)
+                    session.resume(then, answer, &mut ctx)
                 }
                 Err(request) => {
-                    step = Step::Call(request);
+                    step = Step::Call(Call { request, then });
                     break;
                 }
             };
@@ -146,16 +146,17 @@ impl Turn<'_> {
     }
 
     /// Feeds an answer back and goes on with what was parked behind its command.
-    pub(super) fn resume(&mut self, key: ConnKey, answer: Answer) -> Next {
+    pub(super) fn resume(&mut self, key: ConnKey, then: Then, answer: Answer) -> Next {
         let Some(conn) = self.state.get_mut(key) else {
             return Next::End;
         };
+        conn.calls = conn.calls.saturating_sub(1);
         if conn.phase == Phase::Calling {
             conn.phase = Phase::Open;
         }
         let mut session = std::mem::take(&mut conn.session);
         self.deliver_own(&answer);
-        let step = session.resume(answer, &mut self.ctx(key));
+        let step = session.resume(then, answer, &mut self.ctx(key));
         self.restore(key, session);
         match self.after(key, step) {
             None => self.input_parked(key),

@@ -96,7 +96,7 @@ impl<'a> Turn<'a> {
             .filter(|grant| grant.emit_joins)
             .and_then(|grant| grant.member);
         let name = self.state.hub.name(id).cloned();
-        let empty = if place == Place::Opening {
+        let empty = if let Place::Opening(_) = place {
             self.state.hub.abandon(id)
         } else {
             self.shard.handle.counters.subscriptions.sub(1);
@@ -116,6 +116,18 @@ impl<'a> Turn<'a> {
             broker.detach(&channel, self.shard.id);
         }
         self.count_channels();
+    }
+
+    /// Opens a subscription; its number, by which a late answer is told from that to a newer subscribe.
+    pub(super) fn open(&mut self, key: ConnKey, channel: &str) -> (ChannelId, u32) {
+        let id = self.state.hub.open(channel);
+        self.state.openings = self.state.openings.wrapping_add(1);
+        let number = self.state.openings;
+        if let Some(conn) = self.state.get_mut(key) {
+            conn.open(id, number);
+        }
+        self.count_channels();
+        (id, number)
     }
 
     /// Makes an opening subscription live: its reply is queued already.
@@ -138,7 +150,7 @@ impl<'a> Turn<'a> {
         let Some(subscription) = conn.subscription_mut(id) else {
             return;
         };
-        if subscription.place != Place::Opening {
+        if !matches!(subscription.place, Place::Opening(_)) {
             return;
         }
         let at = grant.position.as_ref();

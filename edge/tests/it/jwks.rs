@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::RwLock;
 
 use crate::support::client::Client;
 use crate::support::server::Server;
@@ -50,6 +52,8 @@ struct KeyServer {
     address: SocketAddr,
     keys: Arc<Mutex<Vec<Value>>>,
     requests: Arc<AtomicUsize>,
+    /// Answers wait while somebody writes.
+    gate: Arc<RwLock<()>>,
 }
 
 impl KeyServer {
@@ -59,7 +63,9 @@ impl KeyServer {
             address: listener.local_addr().unwrap(),
             keys: Arc::default(),
             requests: Arc::default(),
+            gate: Arc::default(),
         };
+        let gate = Arc::clone(&server.gate);
         let (keys, requests) = (Arc::clone(&server.keys), Arc::clone(&server.requests));
         tokio::spawn(async move {
             loop {
@@ -69,6 +75,7 @@ impl KeyServer {
                     head.push(stream.read_u8().await.unwrap());
                 }
                 requests.fetch_add(1, Ordering::SeqCst);
+                drop(gate.read().await);
                 let body = json!({"keys": *keys.lock().unwrap()}).to_string();
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -131,4 +138,47 @@ async fn clients_connect_subscribe_and_refresh_with_tokens_of_keys_that_are_fetc
     let mut refused = Client::open(&server).await;
     refused.command(connect(token::of("42"))).await;
     assert_eq!(refused.closed().await.0, 3500);
+}
+
+/// A client of this many commands at once whose two subscribes wait for a key, with a third command behind them.
+async fn waiting(concurrency: u32) -> Vec<u64> {
+    let keys = KeyServer::start().await;
+    let key = Key::new("key");
+    keys.serve(&[&key]);
+    let endpoint = format!("http://{}/keys", keys.address);
+    let server = Server::start(&json!({"client": {
+        "concurrency": concurrency,
+        "subscription_token": {"enabled": true, "jwks_public_endpoint": endpoint},
+    }}));
+    let mut client = Client::connected(&server, "42").await;
+    let held = keys.gate.write().await;
+    let mut ids = Vec::new();
+    for channel in ["a", "b"] {
+        let token = key.token(&json!({"sub": "42", "channel": channel}));
+        let subscribe = json!({"subscribe": {"channel": channel, "token": token}});
+        ids.push(u64::from(client.command(subscribe).await));
+    }
+    ids.push(u64::from(client.command(json!({"rpc": {}})).await));
+    let mut order = Vec::new();
+    if concurrency > 2 {
+        order.push(client.recv().await["id"].as_u64().unwrap());
+    } else {
+        client.silence(Duration::from_millis(50)).await;
+    }
+    drop(held);
+    while order.len() < 3 {
+        order.push(client.recv().await["id"].as_u64().unwrap());
+    }
+    let place = |id: &u64| ids.iter().position(|it| it == id).unwrap() as u64;
+    order.iter().map(place).collect()
+}
+
+#[tokio::test]
+async fn as_many_commands_wait_for_keys_as_the_concurrency_says() {
+    assert_eq!(waiting(0).await, [0, 1, 2]);
+    assert_eq!(waiting(1).await, [0, 1, 2]);
+    let two = waiting(2).await;
+    assert_ne!(two[0], 2, "the third waits for one of them: {two:?}");
+    let three = waiting(3).await;
+    assert_eq!(three[0], 2, "{three:?}");
 }

@@ -62,7 +62,6 @@ pub struct Client {
     #[schemars(extend("x-tidewire-effect" = "none"))]
     pub channel_position_max_time_lag: Duration,
     /// Most commands of one client that wait for an answer at once; 0 and 1 take them in turn.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub concurrency: u32,
     /// Most channels that one client may subscribe to.
     #[schemars(range(min = 1))]

@@ -82,7 +82,7 @@ fn variables_follow_the_path_and_names_of_items_have_none() {
 fn options_without_effect_are_found_where_they_differ_from_the_default() {
     let layer = json!({
         "Admin": { "password": "p", "enabled": false },
-        "client": { "connection_rate_limit": 0, "concurrency": 2 },
+        "client": { "connection_rate_limit": 0, "channel_position_check_delay": "50s" },
         "channel": {
             "without_namespace": { "SUBSCRIPTION_TYPE": "stream", "presence": true },
             "namespaces": [
@@ -103,7 +103,7 @@ fn options_without_effect_are_found_where_they_differ_from_the_default() {
             "channel.namespaces[1].subscription_type",
             "channel.namespaces[chat].subscription_type",
             "channel.without_namespace.subscription_type",
-            "client.concurrency",
+            "client.channel_position_check_delay",
         ]
     );
 }

@@ -13,7 +13,7 @@ use crate::VERSION;
 use crate::auth::{ConnectClaims, SubscriptionOptions, TokenError};
 use crate::broker::{Attached, BrokerError};
 use crate::session::grant::{Grant, Plan, TokenGrant, Unrecoverable};
-use crate::session::state::{Identity, Pending, Phase};
+use crate::session::state::{Identity, Pending, Phase, call};
 use crate::session::{Ctx, Link, Request, Session, Settle, Step, Who};
 
 /// An expiring connection ends after at most a year, whatever its token says.
@@ -53,10 +53,8 @@ pub(in crate::session) fn handle(
             id,
             subs: request.subs,
         };
-        session.pending = Some(Box::new(Pending::Connect(verifying)));
-        return Step::Call(Box::new(Request::Verify {
-            token: request.token,
-        }));
+        let token = request.token;
+        return call(Pending::Connect(verifying), Request::Verify { token });
     }
     let client = &ctx.live().config.client;
     if known.is_empty() && !client.insecure && !client.allow_anonymous_connect_without_token {
@@ -175,8 +173,10 @@ impl Accepted {
         };
         if has_personal && is_single(ctx.live()) {
             let user = subscribing.identity.user.clone();
-            session.pending = Some(Box::new(Pending::Alone(subscribing)));
-            return Step::Call(Box::new(Request::DisconnectUser { user }));
+            return call(
+                Pending::Alone(subscribing),
+                Request::DisconnectUser { user },
+            );
         }
         subscribing.next(session, ctx)
     }
@@ -256,7 +256,7 @@ impl Subscribing {
     }
 
     /// The next server-side subscription, or the reply.
-    fn next(mut self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
+    fn next(self, session: &mut Session, ctx: &mut impl Ctx) -> Step {
         let Some((channel, plan)) = self.todo.front() else {
             return self.reply(session, ctx);
         };
@@ -266,11 +266,7 @@ impl Subscribing {
             options: plan.attach_options(limit),
         };
         ctx.open(channel);
-        session.pending = Some(Box::new(Pending::ServerSide(Self {
-            todo: std::mem::take(&mut self.todo),
-            ..self
-        })));
-        Step::Call(Box::new(request))
+        call(Pending::ServerSide(self), request)
     }
 
     pub(in crate::session) fn attached(

@@ -4,7 +4,7 @@ use tidewire_protocol::{ErrorCode, HistoryRequest, HistoryResult, Reply};
 
 use super::{Feature, Right, broker_error, options, permitted};
 use crate::broker::{BrokerError, HistoryFilter, HistoryPage, Position, StreamOptions};
-use crate::session::state::{Pending, Phase, bad_request, refuse};
+use crate::session::state::{Pending, Phase, bad_request, call, refuse};
 use crate::session::{Ctx, Request, Session, Step};
 
 pub(in crate::session) fn handle(
@@ -45,12 +45,13 @@ pub(in crate::session) fn handle(
     else {
         return refuse(id, ErrorCode::NotAvailable, ctx);
     };
-    session.pending = Some(Box::new(Pending::History { id }));
-    Step::Call(Box::new(Request::History {
-        channel: request.channel.into_boxed_str(),
+    let channel = request.channel.into_boxed_str();
+    let request = Request::History {
+        channel,
         filter,
         options,
-    }))
+    };
+    call(Pending::History { id }, request)
 }
 
 pub(in crate::session) fn read(

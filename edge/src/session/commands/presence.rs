@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidewire_protocol::{ClientInfo, ErrorCode, PresenceResult, PresenceStatsResult, Reply};
 
 use super::{Feature, Right, permitted};
-use crate::session::state::{Pending, Phase, bad_request, refuse};
+use crate::session::state::{Pending, Phase, bad_request, call, refuse};
 use crate::session::{Ctx, Request, Session, Step};
 
 pub(in crate::session) fn handle(
@@ -45,10 +45,8 @@ fn ask(
     if let Err(code) = permitted(ctx, &channel, &identity.user, feature) {
         return refuse(id, code, ctx);
     }
-    session.pending = Some(Box::new(pending));
-    Step::Call(Box::new(Request::Presence {
-        channel: channel.into_boxed_str(),
-    }))
+    let channel = channel.into_boxed_str();
+    call(pending, Request::Presence { channel })
 }
 
 pub(in crate::session) fn found(

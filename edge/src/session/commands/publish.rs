@@ -6,7 +6,7 @@ use tidewire_protocol::{ClientInfo, ErrorCode, Publication, PublishRequest, Publ
 use super::{Right, broker_error, options};
 use crate::broker::{BrokerError, Outcome, PublishOptions, StreamOptions, WhenFull};
 use crate::config::accepts_data;
-use crate::session::state::{Pending, Phase, bad_request, refuse};
+use crate::session::state::{Pending, Phase, bad_request, call, refuse};
 use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
 pub(in crate::session) fn handle(
@@ -37,12 +37,12 @@ pub(in crate::session) fn handle(
         info: Some(info),
         ..Publication::default()
     };
-    session.pending = Some(Box::new(Pending::Publish { id }));
-    Step::Call(Box::new(Request::Publish {
+    let request = Request::Publish {
         channel: request.channel.into_boxed_str(),
         publication: Box::new(publication),
         options: Box::new(options),
-    }))
+    };
+    call(Pending::Publish { id }, request)
 }
 
 fn check(

@@ -4,17 +4,15 @@ use tidewire_protocol::{DisconnectCode, RefreshRequest, RefreshResult, Reply};
 
 use super::connect::{expiry, ttl};
 use crate::auth::{ConnectClaims, TokenError};
-use crate::session::state::{Pending, Phase, bad_request};
+use crate::session::state::{Pending, Phase, bad_request, call};
 use crate::session::{Ctx, Request, Session, Step, Subscribed};
 
-pub(in crate::session) fn handle(session: &mut Session, id: u32, request: RefreshRequest) -> Step {
+pub(in crate::session) fn handle(id: u32, request: RefreshRequest) -> Step {
     if request.token.is_empty() {
         return bad_request();
     }
-    session.pending = Some(Box::new(Pending::Refresh { id }));
-    Step::Call(Box::new(Request::Verify {
-        token: request.token,
-    }))
+    let token = request.token;
+    call(Pending::Refresh { id }, Request::Verify { token })
 }
 
 pub(in crate::session) fn verified(

@@ -9,7 +9,7 @@ use tidewire_protocol::{
 use super::connect::ttl;
 use super::subscribe::{belongs, expiry};
 use crate::auth::{SubscribeClaims, TokenError};
-use crate::session::state::{Pending, bad_request, refuse};
+use crate::session::state::{Pending, bad_request, call, refuse};
 use crate::session::{Ctx, Refreshed, Request, Session, Settle, Step, Subscribed};
 
 /// A refresh whose token is being verified.
@@ -19,12 +19,7 @@ pub(in crate::session) struct Verifying {
     channel: String,
 }
 
-pub(in crate::session) fn handle(
-    session: &mut Session,
-    id: u32,
-    request: SubRefreshRequest,
-    ctx: &mut impl Ctx,
-) -> Step {
+pub(in crate::session) fn handle(id: u32, request: SubRefreshRequest, ctx: &mut impl Ctx) -> Step {
     let SubRefreshRequest { channel, token, .. } = request;
     // A Python SDK sends no channel: then the token's counts.
     if !channel.is_empty() && ctx.subscribed(&channel) != Subscribed::Yes {
@@ -37,8 +32,11 @@ pub(in crate::session) fn handle(
             refuse(id, ErrorCode::BadRequest, ctx)
         };
     }
-    session.pending = Some(Box::new(Pending::SubRefresh(Verifying { id, channel })));
-    Step::Call(Box::new(Request::VerifySubscription { token }))
+    let verifying = Verifying { id, channel };
+    call(
+        Pending::SubRefresh(verifying),
+        Request::VerifySubscription { token },
+    )
 }
 
 impl Verifying {

@@ -9,7 +9,7 @@ use crate::broker::{Attached, BrokerError};
 use crate::config::Live;
 use crate::filter::{Filter, InvalidFilter};
 use crate::session::grant::{Plan, TokenGrant, Unrecoverable};
-use crate::session::state::{Pending, Phase, bad_request, refuse};
+use crate::session::state::{Pending, Phase, bad_request, call, refuse};
 use crate::session::{Ctx, Request, Session, Settle, Step, Subscribed};
 
 /// The `type` of a subscribe to a shared poll: no channel is of that kind here.
@@ -27,6 +27,7 @@ pub(in crate::session) struct Verifying {
 pub(in crate::session) struct Attaching {
     id: u32,
     channel: Box<str>,
+    opening: u32,
     plan: Plan,
 }
 
@@ -53,8 +54,11 @@ pub(in crate::session) fn handle(
         Ok(Permission::Granted) => attach(session, id, request, TokenGrant::default(), ctx),
         Ok(Permission::ByToken) => {
             let token = request.token.clone();
-            session.pending = Some(Box::new(Pending::SubscribeToken(Verifying { id, request })));
-            Step::Call(Box::new(Request::VerifySubscription { token }))
+            let verifying = Verifying { id, request };
+            call(
+                Pending::SubscribeToken(verifying),
+                Request::VerifySubscription { token },
+            )
         }
     }
 }
@@ -72,12 +76,7 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permi
     if channel.len() > live.config.channel.max_length as usize {
         return Err(ErrorCode::BadRequest);
     }
-    if ctx.subscribed(channel) != Subscribed::No {
-        return Err(ErrorCode::AlreadySubscribed);
-    }
-    if ctx.subscriptions() >= live.boot.client.channel_limit as usize {
-        return Err(ErrorCode::LimitExceeded);
-    }
+    room(channel, ctx)?;
     let options = options(live, channel)?;
     if request.r#type != 0 {
         return Err(ErrorCode::PermissionDenied);
@@ -92,6 +91,18 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permi
         return Err(ErrorCode::PermissionDenied);
     }
     Ok(Permission::Granted)
+}
+
+/// Whether the client may have one more subscription, to this channel. Asked again after a token was verified: other
+/// commands may have run meanwhile.
+fn room(channel: &str, ctx: &impl Ctx) -> Result<(), ErrorCode> {
+    if ctx.subscribed(channel) != Subscribed::No {
+        return Err(ErrorCode::AlreadySubscribed);
+    }
+    if ctx.subscriptions() >= ctx.live().boot.client.channel_limit as usize {
+        return Err(ErrorCode::LimitExceeded);
+    }
+    Ok(())
 }
 
 impl Verifying {
@@ -143,6 +154,9 @@ fn attach(
     token: TokenGrant,
     ctx: &mut impl Ctx,
 ) -> Step {
+    if let Err(code) = room(&request.channel, ctx) {
+        return refuse(id, code, ctx);
+    }
     let live = ctx.live();
     let options = match options(live, &request.channel) {
         Ok(options) => options,
@@ -160,17 +174,21 @@ fn attach(
     let plan = Plan::new(&request, options, token, rights).filtered(filter);
     let limit = live.boot.client.recovery_max_publication_limit;
     let attach = plan.attach_options(limit);
-    ctx.open(&request.channel);
+    let opening = ctx.open(&request.channel);
     let channel = request.channel.into_boxed_str();
-    session.pending = Some(Box::new(Pending::Subscribe(Attaching {
+    let attaching = Attaching {
         id,
         channel: channel.clone(),
+        opening,
         plan,
-    })));
-    Step::Call(Box::new(Request::Attach {
-        channel,
-        options: attach,
-    }))
+    };
+    call(
+        Pending::Subscribe(attaching),
+        Request::Attach {
+            channel,
+            options: attach,
+        },
+    )
 }
 
 /// Whether a user may subscribe without a token: rules 6, 9 and 10 of channels-and-auth, section 5.
@@ -216,9 +234,14 @@ impl Attaching {
         attached: Result<Attached, BrokerError>,
         ctx: &mut impl Ctx,
     ) -> Step {
-        let Self { id, channel, plan } = self;
-        if ctx.subscribed(&channel) != Subscribed::Opening {
-            // The backend ended it while the broker was asked.
+        let Self {
+            id,
+            channel,
+            opening,
+            plan,
+        } = self;
+        if ctx.subscribed(&channel) != Subscribed::Opening(opening) {
+            // The backend or the client ended it while the broker was asked.
             return refuse(id, ErrorCode::PermissionDenied, ctx);
         }
         let attached = match attached {

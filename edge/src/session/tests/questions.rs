@@ -187,10 +187,9 @@ fn when_the_nodes_cannot_be_asked_presence_is_an_error() {
     for command in presence("a") {
         let mut client = Client::connected(&options, "42");
         let step = client.session.handle(command, &mut client.place);
-        assert!(matches!(step, Step::Call(_)));
-        let step = client
-            .session
-            .resume(Answer::Presence(None), &mut client.place);
+        let Call { then, .. } = called(step);
+        let answer = Answer::Presence(None);
+        let step = client.session.resume(then, answer, &mut client.place);
         assert!(matches!(step, Step::Idle));
         assert_eq!(client.last().error.clone().unwrap().code, 100);
     }

@@ -228,12 +228,10 @@ fn a_user_with_a_single_connection_comes_alone_or_not_at_all() {
     client.place.identified = others();
     let command = connect(&token(&json!({"sub": "42"})));
     let step = client.session.handle(command, &mut client.place);
-    let Step::Call(verify) = step else {
-        panic!("{step:?}")
-    };
-    let verified = client.answer(*verify);
+    let Call { request, then } = called(step);
+    let verified = client.answer(*request);
     client.place.broken = Some(BrokerError::Disconnected);
-    let step = client.session.resume(verified, &mut client.place);
+    let step = client.session.resume(then, verified, &mut client.place);
     let Step::Close(reason) = client.finish(step) else {
         panic!("not all nodes could be told")
     };
@@ -253,13 +251,11 @@ fn a_server_side_subscription_that_fails_fails_the_connect() {
         let step = client
             .session
             .handle(connect(&token(&claims)), &mut client.place);
-        let Step::Call(request) = step else {
-            panic!("{step:?}")
-        };
+        let Call { request, then } = called(step);
         let broken = client.place.broken.take();
         let answer = client.answer(*request);
         client.place.broken = broken;
-        let step = client.session.resume(answer, &mut client.place);
+        let step = client.session.resume(then, answer, &mut client.place);
         assert!(matches!(client.finish(step), Step::Dead));
         assert_eq!(client.last().error.clone().unwrap().code, code);
         assert!(client.place.identified.is_empty());

@@ -261,10 +261,7 @@ fn a_refresh_that_comes_too_late_ends_the_subscription_without_an_error() {
         server_side: true,
         ..client.granted("a")
     };
-    client
-        .place
-        .subscriptions
-        .insert("a".to_owned(), Some(grant));
+    client.place.subscriptions.insert("a".to_owned(), Ok(grant));
     let late = token(&claims(json!({"exp": NOW})));
     assert_eq!(client.run(refresh("a", late)), Closed(3006));
 }
