@@ -1,10 +1,11 @@
 //! The HTTP API for backends: framing and errors here, one file per method in `methods/`.
 //!
-//! Contract: server-api.md sections 2 and 3. A method gets its request and answers a value or an [`ApiError`];
+//! Contract: server-api.md sections 2, 3 and 8. A method gets its request and answers a value or an [`ApiError`];
 //! it knows nothing of HTTP.
 
 mod error;
 mod key;
+mod legacy;
 mod lenient;
 mod methods;
 mod raw;
@@ -54,10 +55,12 @@ impl Api {
         }
     }
 
-    /// Every method, under `http_api.handler_prefix`.
+    /// Every method, under `http_api.handler_prefix`, and the legacy endpoint at the prefix itself.
     pub fn router(self) -> Router {
         let prefix = self.options.handler_prefix.trim_end_matches('/').to_owned();
+        let legacy = if prefix.is_empty() { "/" } else { &prefix };
         Router::new()
+            .route(legacy, any(legacy_call))
             .route(&format!("{prefix}/{{method}}"), any(method_call))
             .with_state(self)
     }
@@ -108,6 +111,18 @@ async fn method_call(
         Err(ApiError::Unwritable) => failure(),
         Err(error) if transport => json(error.status(), &error.body()),
         Err(error) => json(StatusCode::OK, &Envelope::Error(error.body())),
+    }
+}
+
+/// The commands of one request to the legacy endpoint.
+async fn legacy_call(State(api): State<Api>, request: Request) -> Response {
+    let body = match api.admit(request).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    match legacy::run(&api, &body).await {
+        Ok(replies) => raw_json(StatusCode::OK, replies),
+        Err(BadBody) => bad_request(),
     }
 }
 

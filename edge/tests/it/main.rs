@@ -18,6 +18,7 @@ mod fanout;
 mod frames;
 mod handshake;
 mod jwks;
+mod legacy;
 mod lifecycle;
 mod nats;
 mod presence;
