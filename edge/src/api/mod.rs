@@ -1,6 +1,6 @@
 //! The HTTP API for backends: framing and errors here, one file per method in `methods/`.
 //!
-//! Contract: server-api.md sections 2, 3 and 8. A method gets its request and answers a value or an [`ApiError`];
+//! Contract: server-api.md sections 2, 3, 8 and 9. A method gets its request and answers a value or an [`ApiError`];
 //! it knows nothing of HTTP.
 
 mod error;
@@ -8,6 +8,7 @@ mod key;
 mod legacy;
 mod lenient;
 mod methods;
+mod openapi;
 mod raw;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::services::Services;
 pub use error::ApiError;
 use key::Refusals;
 use lenient::BadBody;
+pub use openapi::router as description;
 
 /// The largest request body, in bytes.
 const BODY_MAX: usize = 64 * 1024 * 1024;

@@ -21,6 +21,7 @@ mod jwks;
 mod legacy;
 mod lifecycle;
 mod nats;
+mod openapi;
 mod presence;
 mod process;
 mod publishing;
