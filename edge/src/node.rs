@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::api::Api;
+use crate::api::{self, Api};
 use crate::broker::{Broker, Channels, Inbox, Memory, NatsCore, NatsOptions, SHARDS_MAX};
 use crate::config::{Settings, reload};
 use crate::control::Control;
@@ -364,6 +364,9 @@ fn routers(
         } else {
             inner = inner.merge(api);
         }
+    }
+    if boot.swagger.enabled {
+        inner = inner.merge(api::description(boot));
     }
     if internal_listener(&boot.http_server)?.is_none() {
         external = external.merge(inner.clone());

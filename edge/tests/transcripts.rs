@@ -114,6 +114,7 @@ const COVERED: &[&str] = &[
     "http-api-transport-errors",
     "http-api-misc",
     "http-api-batch",
+    "http-api-legacy",
     "http-health-init",
     "origin-allowed",
     "origin-refused",

@@ -1,17 +1,15 @@
 //! What an API call can fail with (server-api.md section 3).
 
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::fields::BadBody;
 use crate::broker::BrokerError;
 use crate::control::ControlError;
 
 /// A failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiError {
-    /// The body is not the JSON object that the method takes; not an API error but HTTP 400.
-    BadBody,
     /// 100: the broker or another node failed; try again.
     Internal,
     /// 102: the channel's namespace is not configured.
@@ -29,11 +27,13 @@ pub enum ApiError {
 }
 
 /// An error as callers see it.
-#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema, PartialEq, Eq)]
+#[schemars(rename = "Error")]
 pub struct ErrorBody {
-    /// Stable code.
+    /// Stable code: 100 internal, 102 unknown channel, 104 not found, 107 bad request, 108 not available, 112
+    /// unrecoverable position.
     pub code: u32,
-    /// Its name.
+    /// The code in words.
     pub message: &'static str,
 }
 
@@ -47,7 +47,7 @@ impl ApiError {
             Self::NotAvailable => (108, "not available"),
             Self::UnrecoverablePosition => (112, "unrecoverable position"),
             Self::UnknownChannel => (102, "unknown channel"),
-            Self::BadRequest | Self::BadBody => (107, "bad request"),
+            Self::BadRequest => (107, "bad request"),
         };
         ErrorBody { code, message }
     }
@@ -58,15 +58,9 @@ impl ApiError {
         match self {
             Self::Internal | Self::Unwritable => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownChannel | Self::NotFound => StatusCode::NOT_FOUND,
-            Self::BadRequest | Self::BadBody | Self::NotAvailable => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::NotAvailable => StatusCode::BAD_REQUEST,
             Self::UnrecoverablePosition => StatusCode::RANGE_NOT_SATISFIABLE,
         }
-    }
-}
-
-impl From<BadBody> for ApiError {
-    fn from(_: BadBody) -> Self {
-        Self::BadBody
     }
 }
 
@@ -87,7 +81,20 @@ impl From<BrokerError> for ApiError {
 
 impl From<ControlError> for ApiError {
     fn from(error: ControlError) -> Self {
-        tracing::warn!(error = crate::chain(&error), "the nodes could not be asked");
+        let error_chain = crate::chain(&error);
+        match error {
+            // The caller's mistake.
+            ControlError::Pattern(_) => {
+                tracing::debug!(error = error_chain, "the nodes were not asked");
+            }
+            // One line would follow another; the caller is told to come again.
+            ControlError::Busy | ControlError::Disconnected => {
+                tracing::info!(error = error_chain, "the nodes were not asked");
+            }
+            ControlError::Failed { .. } | ControlError::Timeout(_) => {
+                tracing::warn!(error = error_chain, "the nodes could not be asked");
+            }
+        }
         Self::Internal
     }
 }

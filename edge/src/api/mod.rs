@@ -1,31 +1,36 @@
-//! The HTTP API for backends: framing, keys and errors here, one file per method in `methods/`.
+//! The HTTP API for backends: framing and errors here, one file per method in `methods/`.
 //!
-//! Contract: server-api.md sections 2 and 3. A method gets its fields and answers a value or an
-//! [`ApiError`]; it knows nothing of HTTP.
+//! Contract: server-api.md sections 2, 3, 8 and 9. A method gets its request and answers a value or an [`ApiError`];
+//! it knows nothing of HTTP.
 
 mod error;
-mod fields;
+mod key;
+mod legacy;
+mod lenient;
 mod methods;
+mod openapi;
 mod raw;
 
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tidewire_config::{ErrorMode, HttpApi};
 
 use crate::control::Control;
 use crate::services::Services;
 
 pub use error::ApiError;
-use fields::{BadBody, Fields};
+use key::Refusals;
+use lenient::BadBody;
+pub use openapi::router as description;
 
 /// The largest request body, in bytes.
 const BODY_MAX: usize = 64 * 1024 * 1024;
@@ -36,6 +41,7 @@ pub struct Api {
     services: Services,
     control: Arc<Control>,
     options: Arc<HttpApi>,
+    refusals: Arc<Refusals>,
 }
 
 impl Api {
@@ -47,131 +53,108 @@ impl Api {
             services,
             control,
             options,
+            refusals: Arc::default(),
         }
     }
 
-    /// Every method, under `http_api.handler_prefix`.
+    /// Every method, under `http_api.handler_prefix`, and the legacy endpoint at the prefix itself.
     pub fn router(self) -> Router {
         let prefix = self.options.handler_prefix.trim_end_matches('/').to_owned();
+        let legacy = if prefix.is_empty() { "/" } else { &prefix };
         Router::new()
-            .route(&format!("{prefix}/{{method}}"), any(handle))
+            .route(legacy, any(legacy_call))
+            .route(&format!("{prefix}/{{method}}"), any(method_call))
             .with_state(self)
     }
 
-    /// server-api.md section 2.2.
-    fn allows(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        if self.options.insecure {
-            return true;
+    /// What every call passes: verb, key, body, in this order.
+    async fn admit(&self, request: Request) -> Result<Bytes, Response> {
+        if request.method() != Method::POST {
+            return Err(StatusCode::METHOD_NOT_ALLOWED.into_response());
         }
-        let live = self.services.settings.live();
-        let key = live.config.http_api.key.expose().as_bytes();
-        let is_key = |given: &[u8]| !key.is_empty() && verify_slices_are_equal(given, key).is_ok();
-        let by_header = match headers.get("x-api-key").filter(|value| !value.is_empty()) {
-            Some(given) => is_key(given.as_bytes()),
-            None => headers
-                .get(AUTHORIZATION)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| {
-                    let mut words = value.split_whitespace();
-                    let scheme = words
-                        .next()
-                        .is_some_and(|scheme| scheme.eq_ignore_ascii_case("apikey"));
-                    let given = words.next().is_some_and(|given| is_key(given.as_bytes()));
-                    scheme && given && words.next().is_none()
-                }),
-        };
-        by_header || query(uri, "api_key").is_some_and(|given| is_key(given.as_bytes()))
+        if !self.allows(request.headers(), request.uri()) {
+            return Err(StatusCode::UNAUTHORIZED.into_response());
+        }
+        to_bytes(request.into_body(), BODY_MAX)
+            .await
+            .map_err(|error| {
+                tracing::debug!(%error, "the body of an API call could not be read");
+                failure()
+            })
     }
 }
 
-/// The first value of a query parameter, undecoded: keys are URL-safe.
-fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    uri.query()?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-}
-
-/// One call: path, verb, key, body, method, in this order.
-async fn handle(State(api): State<Api>, Path(method): Path<String>, request: Request) -> Response {
-    if method != "batch" && !methods::exists(&method) {
+/// One call of a method by its path.
+async fn method_call(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let Some(method) = methods::named(&name) else {
         return (StatusCode::NOT_FOUND, "404 page not found\n").into_response();
-    }
-    if request.method() != Method::POST {
-        return StatusCode::METHOD_NOT_ALLOWED.into_response();
-    }
-    if !api.allows(request.headers(), request.uri()) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
+    };
     let transport = api.options.error_mode == ErrorMode::Transport
         || request
             .headers()
             .get("x-centrifugo-error-mode")
             .is_some_and(|mode| mode == "transport");
-    let body = match to_bytes(request.into_body(), BODY_MAX).await {
+    let body = match api.admit(request).await {
         Ok(body) => body,
-        Err(error) => {
-            tracing::debug!(%error, "the body of an API call could not be read");
-            return (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response();
-        }
+        Err(response) => return response,
     };
-    let fields = match Fields::parse(&body) {
-        Ok(fields) => fields,
-        Err(BadBody) => return (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
+    let result = match (method.prepare)(&api, &body) {
+        Ok(call) => call.await,
+        Err(BadBody) => return bad_request(),
     };
-    if method == "batch" {
-        return match methods::batch(&api, fields).await {
-            Ok(replies) => json(StatusCode::OK, &replies),
-            Err(BadBody) => (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
-        };
-    }
-    match methods::call(&api, &method, fields).await {
+    match result {
+        // A batch: its errors stand inside.
+        Ok(result) if method.number.is_none() => json(StatusCode::OK, &result),
         Ok(result) => json(StatusCode::OK, &Envelope::Result(result)),
-        Err(ApiError::BadBody) => (StatusCode::BAD_REQUEST, "Bad Request\n").into_response(),
-        Err(ApiError::Unwritable) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
-        }
+        Err(ApiError::Unwritable) => failure(),
         Err(error) if transport => json(error.status(), &error.body()),
         Err(error) => json(StatusCode::OK, &Envelope::Error(error.body())),
     }
 }
 
-/// The body of every answer.
+/// The commands of one request to the legacy endpoint.
+async fn legacy_call(State(api): State<Api>, request: Request) -> Response {
+    let body = match api.admit(request).await {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
+    match legacy::run(&api, &body).await {
+        Ok(replies) => raw_json(StatusCode::OK, replies),
+        Err(BadBody) => bad_request(),
+    }
+}
+
+/// The answer of a method.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Envelope {
-    Result(Box<serde_json::value::RawValue>),
+    Result(Box<RawValue>),
     Error(error::ErrorBody),
+}
+
+fn bad_request() -> Response {
+    (StatusCode::BAD_REQUEST, "Bad Request\n").into_response()
+}
+
+fn failure() -> Response {
+    (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
 }
 
 fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
-        Ok(body) => (
-            status,
-            [(CONTENT_TYPE, "application/json")],
-            Body::from(escaped(body)),
-        )
-            .into_response(),
+        Ok(body) => raw_json(status, body),
         Err(error) => {
             tracing::error!(%error, "an API answer could not be written");
-            (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n").into_response()
+            failure()
         }
     }
 }
 
-/// The same JSON with `<`, `>` and `&` written as escapes, as the reference program writes them: they stand in
-/// strings only.
-fn escaped(body: Vec<u8>) -> Vec<u8> {
-    if !body.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&')) {
-        return body;
-    }
-    let mut out = Vec::with_capacity(body.len() + 32);
-    for byte in body {
-        match byte {
-            b'<' | b'>' | b'&' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            byte => out.push(byte),
-        }
-    }
-    out
+fn raw_json(status: StatusCode, body: Vec<u8>) -> Response {
+    let body = Body::from(raw::escaped(body));
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }

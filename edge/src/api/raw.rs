@@ -28,6 +28,22 @@ pub(super) fn compact(payload: &[u8]) -> Result<Box<RawValue>, ApiError> {
     RawValue::from_string(out).map_err(|_not_json| ApiError::Unwritable)
 }
 
+/// The same JSON with `<`, `>` and `&` written as escapes, as the reference program writes them: they stand in
+/// strings only.
+pub(super) fn escaped(body: Vec<u8>) -> Vec<u8> {
+    if !body.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&')) {
+        return body;
+    }
+    let mut out = Vec::with_capacity(body.len() + 32);
+    for byte in body {
+        match byte {
+            b'<' | b'>' | b'&' => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            byte => out.push(byte),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -62,8 +62,12 @@ enum Command {
     },
     /// Print a connection token, signed with the configured HMAC key.
     Gentoken(token::Gentoken),
+    /// Print a subscription token, signed with the configured HMAC key.
+    Gensubtoken(token::Gensubtoken),
     /// Verify a connection token.
     Checktoken(token::Checktoken),
+    /// Verify a subscription token.
+    Checksubtoken(token::Checktoken),
     /// Print every option with its default as a file.
     Defaultconfig {
         /// Format: json, yaml or toml.
@@ -88,7 +92,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Some(Command::Genconfig { config }) => genconfig(&config),
         Some(Command::Checkconfig { sources, strict }) => checkconfig(&sources, strict),
         Some(Command::Gentoken(command)) => command.run(),
+        Some(Command::Gensubtoken(command)) => command.run(),
         Some(Command::Checktoken(command)) => command.run(),
+        Some(Command::Checksubtoken(command)) => command.run_for_subscription(),
         Some(Command::Defaultconfig { format }) => print(&document::defaultconfig(&format)?),
         Some(Command::Defaultenv) => print(&document::defaultenv()),
         Some(Command::Configdoc) => print(&document::markdown()),

@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -10,6 +12,13 @@ use crate::process::{Process, config, edge, folder, run, write};
 use crate::support::client::Client;
 use crate::support::server::{API_KEY, Response, SECRET, Server};
 use crate::support::{soon, token};
+
+/// What a command prints about a good token.
+fn valid(verdict: &str, token: &str) -> String {
+    let payload = token.split('.').nth(1).unwrap();
+    let claims = String::from_utf8(URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+    format!("{verdict}\npayload: {claims}\n")
+}
 
 #[tokio::test]
 async fn a_generated_configuration_serves_signs_and_verifies() {
@@ -32,14 +41,17 @@ async fn a_generated_configuration_serves_signs_and_verifies() {
             "{token:?}"
         );
         let checked = run(&folder, &["checktoken", "-c", &file, &token]).await;
-        assert_eq!(checked, ok("valid token for user 42\n"));
+        assert_eq!(checked, ok(&valid("valid token for user 42", &token)));
 
         let (done, text, _) = run(&folder, &["gentoken", "-c", &file, "-t", "-1"]).await;
         let head = "HMAC SHA-256 JWT for anonymous user without expiration:\n";
         let anonymous = text.strip_prefix(head).unwrap().trim();
         assert!(done);
         let checked = run(&folder, &["checktoken", "-c", &file, anonymous]).await;
-        assert_eq!(checked, ok("valid token for anonymous user\n"));
+        assert_eq!(
+            checked,
+            ok(&valid("valid token for anonymous user", anonymous))
+        );
 
         let (done, _, error) = run(&folder, &["genconfig", "-c", &file]).await;
         assert!(!done && error.contains("it must not exist yet"), "{error}");
@@ -58,11 +70,11 @@ async fn a_token_that_is_not_good_is_told_why() {
     for (token, reason) in [
         (
             token::signed(&json!({"sub": "42", "exp": 100}), SECRET),
-            "the token has expired",
+            "token with algorithm HS256 and claims {\"exp\":100,\"sub\":\"42\"} has error: token expired",
         ),
         (
             token::signed(&json!({"sub": "42"}), "other"),
-            "signature is not valid",
+            "has error: invalid token: signature is not valid",
         ),
         ("x".to_owned(), "token format is not valid"),
         (
@@ -85,6 +97,63 @@ async fn a_token_that_is_not_good_is_told_why() {
         !done && error.contains("set client.token.hmac_secret_key"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn subscription_tokens_are_signed_and_verified_with_their_own_key_if_they_have_one() {
+    let folder = folder("subscription_tokens");
+    let shared = config(&["news"]);
+    let mut own = shared.clone();
+    own["client"]["subscription_token"] = json!({"enabled": true, "hmac_secret_key": "another"});
+    for (options, key) in [(shared, SECRET), (own, "another")] {
+        write(folder.join("config.json"), &options);
+        let arguments = ["gensubtoken", "-u", "42", "-s", "news:1", "-t", "3600"];
+        let (done, text, error) = run(&folder, &arguments).await;
+        assert!(done && error.is_empty(), "{error}");
+        let head =
+            "HMAC SHA-256 JWT for user \"42\" and channel \"news:1\" with expiration TTL 1h0m0s:\n";
+        let token = text.strip_prefix(head).unwrap().strip_suffix('\n').unwrap();
+        let checked = run(&folder, &["checksubtoken", token]).await;
+        let verdict = "valid subscription token for user \"42\" and channel \"news:1\"";
+        assert_eq!(checked, (true, valid(verdict, token), String::new()));
+        let foreign = token::signed(&json!({"sub": "42", "channel": "news:1"}), "third");
+        let (done, _, error) = run(&folder, &["checksubtoken", &foreign]).await;
+        assert!(!done && error.contains("signature is not valid"), "{error}");
+        let connection = token::signed(&json!({"sub": "42"}), key);
+        let (done, _, error) = run(&folder, &["checksubtoken", &connection]).await;
+        assert!(
+            !done && error.contains("token is of the other kind"),
+            "{error}"
+        );
+
+        let process = Process::start(&folder, &[]).await;
+        let mut client = Client::open(&process.server).await;
+        client.connect(&token::of("42")).await;
+        client
+            .subscribe_as(json!({"channel": "news:1", "token": token}))
+            .await;
+    }
+    let arguments = ["gensubtoken", "--channel", "a", "--ttl", "-1", "--quiet"];
+    let (done, quiet, _) = run(&folder, &arguments).await;
+    assert!(
+        done && quiet.starts_with("eyJ") && !quiet.ends_with('\n'),
+        "{quiet:?}"
+    );
+    let (done, text, _) = run(&folder, &["gensubtoken", "-s", "a", "-t", "-1"]).await;
+    let head = "HMAC SHA-256 JWT for anonymous user and channel \"a\" without expiration:\n";
+    assert!(done && text.starts_with(head), "{text}");
+    let (done, _, error) = run(&folder, &["gensubtoken", "-u", "42"]).await;
+    assert!(!done && error.contains("channel is required"), "{error}");
+    own_key_is_missing(&folder).await;
+}
+
+async fn own_key_is_missing(folder: &std::path::Path) {
+    let mut options = config(&[]);
+    options["client"]["subscription_token"] = json!({"enabled": true});
+    write(folder.join("config.json"), &options);
+    let (done, _, error) = run(folder, &["gensubtoken", "-s", "a"]).await;
+    let remedy = "set client.subscription_token.hmac_secret_key";
+    assert!(!done && error.contains(remedy), "{error}");
 }
 
 #[tokio::test]
@@ -225,6 +294,65 @@ async fn options_that_do_nothing_and_keys_that_nobody_knows_are_warned_about() {
     assert!(!done && error.contains("client.pingg_interval"), "{error}");
     let (done, _, error) = run(&folder, &["checkconfig"]).await;
     assert!(done && error.contains("warning: unknown key"), "{error}");
+}
+
+#[tokio::test]
+async fn variables_that_nobody_knows_are_told_at_start_and_by_checkconfig() {
+    let folder = folder("variables");
+    write(folder.join("config.json"), &config(&[]));
+    let unknown = [
+        "unknown var in environment: TIDEWIRE_CLIENT_PINGG_INTERVAL; did you mean TIDEWIRE_CLIENT_PING_INTERVAL?",
+        "unknown var in environment: CENTRIFUGO_NOSUCH",
+    ];
+    let set = [
+        ("CENTRIFUGO_NOSUCH", "1"),
+        ("TIDEWIRE_CLIENT_PINGG_INTERVAL", "1s"),
+    ];
+    let process = Process::start_in(&folder, &[], &set).await;
+    let told = process
+        .skipped
+        .iter()
+        .filter_map(|line| line["message"].as_str());
+    let told: Vec<&str> = told.filter(|text| text.contains("var in env")).collect();
+    assert_eq!(told, unknown);
+
+    let check = |arguments: &[&str]| edge(&folder).args(arguments).envs(set).output();
+    let output = soon("the end", check(&["checkconfig"])).await.unwrap();
+    let warnings = unknown.map(|text| format!("warning: {text}\n")).concat();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), warnings);
+    assert!(output.status.success());
+    let output = soon("the end", check(&["checkconfig", "--strict"]))
+        .await
+        .unwrap();
+    assert!(!output.status.success());
+}
+
+#[tokio::test]
+async fn calls_without_the_right_key_are_logged_without_the_one_they_had() {
+    let folder = folder("refused_calls");
+    write(folder.join("config.json"), &config(&[]));
+    let mut process = Process::start(&folder, &[]).await;
+    for (path, headers) in [
+        ("/api/publish?api_key=a-wrong-key", &[][..]),
+        ("/api/info", &[("X-API-Key", "a-wrong-key")]),
+        ("/api", &[("Authorization", "apikey a-wrong-key")]),
+    ] {
+        let response = process.server.request("POST", path, headers, "{}").await;
+        assert_eq!(response, Response::empty(401));
+    }
+    let line = process.logged("an API call was refused").await;
+    assert_eq!(
+        (&line["level"], &line["path"]),
+        (&json!("WARN"), &json!("/api/publish"))
+    );
+    assert_eq!(line["calls"], 1);
+    process.signal("TERM").await;
+    process.logged("stopped").await;
+    let all = process.skipped.iter().chain([&line]);
+    assert!(
+        all.into_iter()
+            .all(|it| !it.to_string().contains("a-wrong-key"))
+    );
 }
 
 #[tokio::test]

@@ -71,9 +71,19 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) async fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(folder, arguments, &[]).await
+    }
+
+    /// The same in this environment.
+    pub(crate) async fn start_in(
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let mut child = edge(folder)
             .args(["--http_server.port", "0"])
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

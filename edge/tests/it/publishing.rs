@@ -79,11 +79,25 @@ async fn a_batch_of_another_shape_is_refused_as_a_whole() {
         "{\"commands\":[1]}",
         "{\"commands\":[[]]}",
         "{\"parallel\":1}",
+        "{\"commands\":[{\"publish\":[]}]}",
+        "{\"commands\":[{\"publish\":{\"channel\":1}}]}",
+        "{\"commands\":[{\"publish\":{\"channel\":\"kept:a\",\"data\":1}},{\"history\":{\"limit\":\"1\"}}]}",
+        "{\"commands\":[{\"publish\":{\"channel\":\"kept:a\",\"data\":1},\"info\":[]}]}",
     ] {
         let headers = [("X-API-Key", API_KEY)];
         let response = server.request("POST", "/api/batch", &headers, body).await;
         assert_eq!(response, Response::text(400, "Bad Request\n"), "{body}");
     }
+    let request = json!({"channel": "kept:a"});
+    let nothing = server.result("history", request).await;
+    assert_eq!(nothing["offset"], 0, "no command ran before a wrong one");
+    let commands = json!([{"publish": null, "info": null}, {"Channels": {}, "publish": null}]);
+    let answer = server.api("batch", &json!({"commands": commands})).await;
+    let replies = [
+        error(104, "not found"),
+        json!({"channels": {"channels": {}}}),
+    ];
+    assert_eq!(answer, json!({"replies": replies}), "a null member is none");
     let transport = [
         ("X-API-Key", API_KEY),
         ("X-Centrifugo-Error-Mode", "transport"),

@@ -89,7 +89,6 @@ pub struct Config {
     /// The health endpoint.
     pub health: Health,
     /// The description of the server API for people and tools.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
     pub swagger: Swagger,
     /// The administration interface.
     #[schemars(extend("x-tidewire-effect" = "none"))]

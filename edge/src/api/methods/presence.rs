@@ -2,34 +2,64 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tidewire_protocol::ClientInfo;
 
-use super::{Api, ApiError, Fields};
+use super::{Api, ApiError};
 use crate::api::raw::compact;
 
-/// Clients by id.
-#[derive(Debug, Serialize)]
+/// Whose presence.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["channel"]))]
+pub(super) struct PresenceRequest {
+    /// The channel; its namespace needs `presence`.
+    channel: String,
+}
+
+/// Whose presence.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("required" = ["channel"]))]
+pub(super) struct PresenceStatsRequest {
+    /// The channel; its namespace needs `presence`.
+    channel: String,
+}
+
+/// The clients in a channel, on all nodes.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PresenceResult {
+    /// By client id.
     presence: BTreeMap<String, Info>,
 }
 
-/// How many.
-#[derive(Debug, Serialize)]
+/// How many clients are in a channel, on all nodes.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PresenceStatsResult {
+    /// Clients.
     num_clients: usize,
+    /// Different users among them.
     num_users: usize,
 }
 
 /// A client.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ClientInfo")]
 pub(super) struct Info {
+    /// Its user; empty if it is anonymous.
     user: String,
+    /// Its id.
     client: String,
+    /// What its connection says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
     conn_info: Option<Box<RawValue>>,
+    /// What its subscription says of it.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Value")]
     chan_info: Option<Box<RawValue>>,
 }
 
@@ -45,8 +75,8 @@ impl Info {
     }
 }
 
-pub(super) async fn call(api: &Api, fields: Fields) -> Result<PresenceResult, ApiError> {
-    let clients = clients(api, fields).await?;
+pub(super) async fn call(api: &Api, request: PresenceRequest) -> Result<PresenceResult, ApiError> {
+    let clients = clients(api, &request.channel).await?;
     let infos = clients
         .into_iter()
         .map(|(id, info)| Ok((id, Info::new(&info)?)));
@@ -55,8 +85,11 @@ pub(super) async fn call(api: &Api, fields: Fields) -> Result<PresenceResult, Ap
     })
 }
 
-pub(super) async fn stats(api: &Api, fields: Fields) -> Result<PresenceStatsResult, ApiError> {
-    let clients = clients(api, fields).await?;
+pub(super) async fn stats(
+    api: &Api,
+    request: PresenceStatsRequest,
+) -> Result<PresenceStatsResult, ApiError> {
+    let clients = clients(api, &request.channel).await?;
     let users: BTreeSet<&str> = clients.values().map(|info| info.user.as_str()).collect();
     Ok(PresenceStatsResult {
         num_clients: clients.len(),
@@ -64,17 +97,16 @@ pub(super) async fn stats(api: &Api, fields: Fields) -> Result<PresenceStatsResu
     })
 }
 
-async fn clients(api: &Api, mut fields: Fields) -> Result<BTreeMap<String, ClientInfo>, ApiError> {
-    let channel: String = fields.take("channel")?;
+async fn clients(api: &Api, channel: &str) -> Result<BTreeMap<String, ClientInfo>, ApiError> {
     if channel.is_empty() {
         return Err(ApiError::BadRequest);
     }
     {
         let live = api.services.settings.live();
-        let namespace = live.namespace(&channel).ok_or(ApiError::UnknownChannel)?;
+        let namespace = live.namespace(channel).ok_or(ApiError::UnknownChannel)?;
         if !namespace.options.presence {
             return Err(ApiError::NotAvailable);
         }
     }
-    Ok(api.control.presence(&channel).await?)
+    Ok(api.control.presence(channel).await?)
 }

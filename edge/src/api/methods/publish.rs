@@ -3,24 +3,95 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tidewire_protocol::Publication;
 use tokio::time::timeout;
 
-use super::{Api, ApiError, Fields};
+use super::{Api, ApiError};
+use crate::api::lenient::Payload;
 use crate::broker::{Outcome, PublishOptions, StreamOptions};
 use crate::config::accepts_data;
 
 /// How long a publication may wait for a slow shard or broker; then it was not accepted.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// Where the publication stands; empty without history.
-#[derive(Debug, Serialize)]
+/// A request of `publish` or `broadcast`: where, and everything that they have in common.
+macro_rules! publishing {
+    ($(#[$about:meta])* $name:ident: $(#[$where:meta])* $field:ident: $type:ty) => {
+        #[derive(Debug, Default, Deserialize, JsonSchema)]
+        #[serde(default)]
+        $(#[$about])*
+        pub(super) struct $name {
+            $(#[$where])*
+            $field: $type,
+            /// The payload: JSON of any kind. The namespace's `publication_data_format` may ask for more.
+            data: Payload,
+            /// The payload in Base64, for what is not JSON; it wins over `data`.
+            b64data: String,
+            /// Do not keep this publication in the channel's history.
+            skip_history: bool,
+            /// Delivered and kept with the publication; subscribers may filter by them.
+            tags: BTreeMap<String, String>,
+            /// A repeat within five minutes with the same key in the same channel publishes nothing and gets the
+            /// first result.
+            idempotency_key: String,
+            /// Send subscribers that can read them patches instead of whole payloads.
+            delta: bool,
+            /// If it is not 0, publish only what is newer than the channel's stored version; older publications are
+            /// dropped without an error. The channel needs history.
+            version: u64,
+            /// Versions are compared within the same epoch only.
+            version_epoch: String,
+        }
+
+        impl $name {
+            /// Where, and what.
+            pub(super) fn split(self) -> Result<($type, Content), ApiError> {
+                let content = Content {
+                    publication: Publication {
+                        data: self.data.or_base64(&self.b64data)?,
+                        tags: self.tags,
+                        ..Publication::default()
+                    },
+                    skip_history: self.skip_history,
+                    options: PublishOptions {
+                        idempotency_key: self.idempotency_key,
+                        delta: self.delta,
+                        version: self.version,
+                        version_epoch: self.version_epoch,
+                        ..PublishOptions::default()
+                    },
+                };
+                Ok((self.$field, content))
+            }
+        }
+    };
+}
+
+publishing! {
+    /// One publication and its channel.
+    #[schemars(extend("required" = ["channel"]))]
+    PublishRequest:
+    /// The channel.
+    channel: String
+}
+
+publishing! {
+    /// One publication and its channels.
+    #[schemars(extend("required" = ["channels"]))]
+    BroadcastRequest:
+    /// The channels; one that stands twice gets two publications.
+    channels: Vec<String>
+}
+
+/// Where the publication stands.
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct PublishResult {
+    /// Its number in the channel's stream; left out where no history is kept.
     #[serde(skip_serializing_if = "is_zero")]
     offset: u64,
+    /// The stream that offsets belong to; left out where no history is kept.
     #[serde(skip_serializing_if = "String::is_empty")]
     epoch: String,
 }
@@ -43,9 +114,9 @@ impl From<Outcome> for PublishResult {
     }
 }
 
-pub(super) async fn call(api: &Api, mut fields: Fields) -> Result<PublishResult, ApiError> {
-    let channel: String = fields.take("channel")?;
-    Content::take(&mut fields)?.publish(api, &channel).await
+pub(super) async fn call(api: &Api, request: PublishRequest) -> Result<PublishResult, ApiError> {
+    let (channel, content) = request.split()?;
+    content.publish(api, &channel).await
 }
 
 /// What is published and how, into one channel or many.
@@ -56,34 +127,6 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn take(fields: &mut Fields) -> Result<Self, ApiError> {
-        let b64data: String = fields.take("b64data")?;
-        let plain = fields.payload("data");
-        let data = if b64data.is_empty() {
-            plain
-        } else {
-            STANDARD
-                .decode(b64data)
-                .map_err(|_not_base64| ApiError::BadRequest)?
-                .into()
-        };
-        Ok(Self {
-            publication: Publication {
-                data,
-                tags: fields.take::<BTreeMap<String, String>>("tags")?,
-                ..Publication::default()
-            },
-            skip_history: fields.take("skip_history")?,
-            options: PublishOptions {
-                idempotency_key: fields.take("idempotency_key")?,
-                delta: fields.take("delta")?,
-                version: fields.take("version")?,
-                version_epoch: fields.take("version_epoch")?,
-                ..PublishOptions::default()
-            },
-        })
-    }
-
     pub(super) async fn publish(
         &self,
         api: &Api,
