@@ -69,6 +69,18 @@ pub struct ServerSubscription {
     pub expire_at: i64,
     /// Namespace options that are different for this subscription.
     pub overrides: ServerOverrides,
+    /// Deliver what was published since.
+    #[serde(default)]
+    pub recover_since: Option<Since>,
+}
+
+/// A position in a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The offset of the last publication that is known.
+    pub offset: u64,
+    /// The stream's epoch; empty = any.
+    pub epoch: String,
 }
 
 /// Namespace options that a backend overrides; `None` keeps the namespace's.

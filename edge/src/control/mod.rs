@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-pub use command::{NodeCommand, ServerOverrides, ServerSubscription, Target};
+pub use command::{NodeCommand, ServerOverrides, ServerSubscription, Since, Target};
 pub use nats::NatsControl;
 pub use pattern::{Pattern, PatternError};
 

@@ -214,10 +214,12 @@ impl Plan {
         self
     }
 
-    /// Nothing is recovered, whatever the namespace says.
-    fn unrecovered(mut self) -> Self {
-        self.asked = false;
-        self.recover = None;
+    /// The whole stream since then is recovered, or nothing, whatever the namespace says of how.
+    fn recovered_since(mut self, since: Option<Position>) -> Self {
+        self.asked = since.is_some();
+        self.recover = since
+            .filter(|_| self.recoverable)
+            .map(|since| (since, Mode::Stream));
         self
     }
 
@@ -377,14 +379,14 @@ impl ServerPlan {
     pub fn new(
         live: &Live,
         channel: &str,
-        (options, expire_at): (SubscriptionOptions, Option<u64>),
+        (options, expire_at, since): (SubscriptionOptions, Option<u64>, Option<Position>),
         who: Who,
     ) -> Option<Self> {
         let namespace = live.namespace(channel)?;
         let token = TokenGrant::new(options, expire_at);
         let request = SubscribeRequest::default();
         let plan = Plan::new(&request, &namespace.options, token, (false, false))
-            .unrecovered()
+            .recovered_since(since)
             .server_side();
         Some(Self {
             channel: channel.to_owned(),

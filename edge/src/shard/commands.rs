@@ -12,7 +12,7 @@ use super::hub::{ChannelId, Place};
 use super::turn::Turn;
 use super::{ConnKey, Shard};
 use crate::auth::{Overrides, SubscriptionOptions};
-use crate::broker::{Attached, BrokerError};
+use crate::broker::{Attached, BrokerError, Position};
 use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Target};
 use crate::services::unix_time;
 use crate::session::{Answer, ServerPlan};
@@ -132,7 +132,11 @@ impl Turn<'_> {
         let expire_at = u64::try_from(subscription.expire_at)
             .ok()
             .filter(|at| *at > 0);
-        let options = (options(subscription), expire_at);
+        let since = subscription.recover_since.as_ref().map(|since| Position {
+            offset: since.offset,
+            epoch: since.epoch.as_str().into(),
+        });
+        let options = (options(subscription), expire_at, since);
         let Some(plan) = ServerPlan::new(&live, &subscription.channel, options, who) else {
             return;
         };
@@ -197,11 +201,20 @@ impl Turn<'_> {
         self.push_message(
             key,
             Push {
-                channel,
+                channel: channel.clone(),
                 subscribe: Some(push),
                 ..Push::default()
             },
         );
+        // The push has no place for them: they follow as if they were published now.
+        for publication in result.publications {
+            let push = Push {
+                channel: channel.clone(),
+                r#pub: Some(publication),
+                ..Push::default()
+            };
+            self.push_message(key, push);
+        }
         self.join(key, id, grant);
     }
 

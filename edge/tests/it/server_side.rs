@@ -327,3 +327,38 @@ async fn a_user_with_a_single_connection_loses_the_older_ones() {
         client.publication(&format!("kept:#{user}")).await;
     }
 }
+
+#[tokio::test]
+async fn a_backend_subscribes_from_where_it_says() {
+    let mut options = channels();
+    options["channel"]["namespaces"][0]["force_recovery"] = json!(true);
+    let server = Server::start(&options);
+    for number in 1..=4 {
+        server.keep("kept:a", &json!(number)).await;
+    }
+    let top = server.result("history", json!({"channel": "kept:a"})).await;
+    for (since, delivered) in [(2, &[3, 4][..]), (4, &[])] {
+        let mut client = Client::connected(&server, "42").await;
+        let since = json!({"offset": since, "epoch": top["epoch"]});
+        let request = json!({"user": "42", "channel": "kept:a", "recover_since": since});
+        server.result("subscribe", request).await;
+        let push = client.push("kept:a").await;
+        assert_eq!(push["subscribe"]["offset"], since["offset"], "{push}");
+        for number in delivered {
+            assert_eq!(client.publication("kept:a").await, *number);
+        }
+        client.close().await;
+    }
+    // What is gone, or never was, cannot be had: the subscription begins at the top.
+    let mut client = Client::connected(&server, "43").await;
+    for since in [
+        json!({"offset": 2, "epoch": "other"}),
+        json!({"offset": 9, "epoch": top["epoch"]}),
+    ] {
+        let request = json!({"user": "43", "channel": "kept:a", "recover_since": since});
+        server.result("subscribe", request).await;
+        assert_eq!(client.push("kept:a").await["subscribe"]["offset"], 4);
+    }
+    server.keep("kept:a", &json!(5)).await;
+    assert_eq!(client.publication("kept:a").await, 5);
+}

@@ -8,7 +8,7 @@ use tidewire_protocol::DisconnectCode;
 use super::history::{Empty, StreamPosition};
 use super::{Api, ApiError};
 use crate::api::lenient::Payload;
-use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Target};
+use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Since, Target};
 use crate::services::unix_time;
 
 /// Whose connections, to what, and how.
@@ -34,7 +34,7 @@ pub(super) struct SubscribeRequest {
     b64data: String,
     /// Unix time in seconds when the subscription ends; 0 is never.
     expire_at: i64,
-    /// Deliver what was published since. It is read, and nothing is recovered yet.
+    /// Deliver what was published since, if the channel recovers and still has all of it.
     recover_since: Option<StreamPosition>,
     /// Options of the namespace that are different for this subscription.
     r#override: SubscribeOptionOverride,
@@ -146,6 +146,10 @@ pub(super) async fn subscribe(api: &Api, request: SubscribeRequest) -> Result<Em
             force_recovery: value(overridden.force_recovery),
             force_positioning: value(overridden.force_positioning),
         },
+        recover_since: request.recover_since.map(|since| Since {
+            offset: since.offset,
+            epoch: since.epoch,
+        }),
     };
     let target = target(request.user, request.client, request.session);
     act(

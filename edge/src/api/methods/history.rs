@@ -42,9 +42,9 @@ pub(super) struct HistoryRemoveRequest {
 #[serde(default)]
 pub(super) struct StreamPosition {
     /// The number of a publication.
-    offset: u64,
+    pub(super) offset: u64,
     /// The stream that it belongs to; empty is whichever there is.
-    epoch: String,
+    pub(super) epoch: String,
 }
 
 /// Part of a stream and where it stands.
