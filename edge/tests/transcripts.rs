@@ -5,10 +5,6 @@
 //! probe runs here when [`COVERED`] or [`DEPARTURES`] names it, and then it must pass: all probes of which every
 //! feature exists in this edge. The others need proxies, maps, shared polls, the admin API or the legacy endpoint
 //! of the API; whoever adds such a feature adds the probes' names.
-//!
-//! Some probes share options that name namespaces of kinds which this edge does not have. Such a namespace is
-//! taken out of a probe's options if, and only if, none of its steps mentions a channel of it: nothing that the
-//! probe shows depends on it then. A probe that does mention one cannot be covered.
 
 #![allow(
     clippy::unwrap_used,
@@ -318,7 +314,7 @@ impl Replay {
             known.insert(format!("<{name}>"), signed);
         }
         Self {
-            server: Server::start(&supported(probe)),
+            server: Server::start(&probe["options"]),
             connections: BTreeMap::new(),
             streams: BTreeMap::new(),
             known,
@@ -566,22 +562,6 @@ impl Replay {
             }
         }
     }
-}
-
-/// The probe's options without namespaces of other kinds that none of its steps mentions.
-fn supported(probe: &Value) -> Value {
-    let mut options = probe["options"].clone();
-    let steps = probe["steps"].to_string();
-    let namespaces = options.pointer_mut("/channel/namespaces");
-    if let Some(namespaces) = namespaces.and_then(Value::as_array_mut) {
-        namespaces.retain(|namespace| {
-            let other_kind = namespace["subscription_type"]
-                .as_str()
-                .is_some_and(|kind| !matches!(kind, "" | "stream"));
-            !other_kind || steps.contains(&format!("{}:", text(namespace, "name")))
-        });
-    }
-    options
 }
 
 /// Claims with the times of this run.

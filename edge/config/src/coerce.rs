@@ -192,12 +192,6 @@ impl Coercion<'_> {
 /// What to say of a value that does not fit.
 fn misfit(value: &Value, node: &Node, path: &str, remedy: &str) -> String {
     let shown = shown(value, node);
-    if value
-        .as_str()
-        .is_some_and(|text| node.later.iter().any(|later| later == text))
-    {
-        return format!("{shown} is known to Centrifugo, not supported yet: {remedy}");
-    }
     let is_scalar = matches!(value, Value::Bool(_) | Value::Number(_) | Value::String(_));
     match (&node.kind, known::old_key(path)) {
         (Kind::Section(_), Some(advice)) if is_scalar => {
@@ -342,26 +336,6 @@ mod tests {
             messages(&json!({ "broker": { "type": "redis" } })),
             ["config.json: broker.type: \"redis\" does not fit: write one of \"memory\", \"nats\""]
         );
-    }
-
-    #[test]
-    fn a_kind_that_comes_later_is_refused_as_such() {
-        let file = |kind: &str| {
-            json!({ "channel": {
-                "without_namespace": { "subscription_type": kind },
-                "namespaces": [{ "name": "chat", "subscription_type": kind }],
-            } })
-        };
-        assert_eq!(
-            messages(&file("map_users")),
-            ["namespaces[chat]", "without_namespace"].map(|place| format!(
-                "config.json: channel.{place}.subscription_type: \"map_users\" is known to \
-                 Centrifugo, not supported yet: write one of \"\", \"stream\""
-            ))
-        );
-        let unknown = messages(&file("maps"));
-        assert!(unknown[0].contains("does not fit"), "{unknown:?}");
-        assert!(messages(&file("stream")).is_empty());
     }
 
     #[test]

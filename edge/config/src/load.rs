@@ -137,6 +137,12 @@ pub enum Warning {
         /// The file.
         path: PathBuf,
     },
+    /// A namespace of a kind that the reference program has and this one does not have yet.
+    #[error("{path} is known to Centrifugo, not supported yet: its channels are refused")]
+    UnsupportedKind {
+        /// The option.
+        path: String,
+    },
     /// A value that is not known and was replaced.
     #[error("unknown value {value} of {path} ({origin}), {used} is used")]
     UnknownValue {
@@ -164,6 +170,7 @@ impl Warning {
             | Self::UnsupportedVariable { .. }
             | Self::OldVariable { .. }
             | Self::UnknownSecret { .. }
+            | Self::UnsupportedKind { .. }
             | Self::UnknownValue { .. } => None,
         }
     }
@@ -327,11 +334,31 @@ fn apply_flags(flags: &[(String, String)], target: &mut Value, report: &mut Repo
     }
 }
 
+fn unsupported_kinds(config: &Config) -> Vec<Warning> {
+    let channel = &config.channel;
+    let without = (
+        "without_namespace".to_owned(),
+        channel.without_namespace.subscription_type,
+    );
+    let named = channel.namespaces.iter().map(|namespace| {
+        let at = format!("namespaces[{}]", namespace.name);
+        (at, namespace.options.subscription_type)
+    });
+    std::iter::once(without)
+        .chain(named)
+        .filter(|(_, kind)| !kind.is_stream())
+        .map(|(at, _)| Warning::UnsupportedKind {
+            path: format!("channel.{at}.subscription_type"),
+        })
+        .collect()
+}
+
 fn finish(file_layer: Value, mut typed: Value, mut report: Report) -> Result<Loaded, LoadError> {
     strip_nulls(&mut typed);
     if report.problems.is_empty() {
         match Config::deserialize(&typed) {
             Ok(config) => {
+                report.warnings.extend(unsupported_kinds(&config));
                 return Ok(Loaded {
                     config,
                     warnings: report.warnings,

@@ -644,6 +644,8 @@ fn namespaces() -> Value {
             {"name": "limited_open", "allow_user_limited_channels": true, "allow_subscribe_for_client": true,
              "allow_subscribe_for_anonymous": true},
             {"name": "regex", "allow_subscribe_for_client": true, "channel_regex": "^[a-z]+$"},
+            {"name": "map", "allow_subscribe_for_client": true, "allow_publish_for_client": true,
+             "subscription_type": "map"},
         ]},
     })
 }
@@ -718,6 +720,15 @@ fn what_a_subscribe_asks_for_is_checked_too() {
         ("unknown delta", request(|it| it.delta = "zip".into()), Closed(3501)),
         ("known delta", request(|it| it.delta = "fossil".into()), Done),
         ("map", request(|it| it.r#type = 1), Error(103)),
+        ("stream of a map", request(|it| it.channel = "map:a".into()), Error(103)),
+        (
+            "map of a map",
+            request(|it| {
+                it.channel = "map:a".into();
+                it.r#type = 1;
+            }),
+            Error(108),
+        ),
         (
             "map in an unknown namespace",
             request(|it| {
@@ -901,6 +912,12 @@ fn a_subscription_that_is_still_opening_gives_no_right_to_publish() {
     let mut client = Client::connected(&options, "42");
     client.place.open("a");
     assert_eq!(client.publish("a", "1"), Error(103));
+}
+
+#[test]
+fn a_channel_of_another_kind_takes_no_publication() {
+    let mut client = Client::connected(&namespaces(), "42");
+    assert_eq!(client.publish("map:a", "1"), Error(107));
 }
 
 #[test]

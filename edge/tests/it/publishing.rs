@@ -208,3 +208,16 @@ async fn what_is_not_kept_reaches_subscribers_and_leaves_the_stream_as_it_is() {
     let expected = json!([{"data": 1, "offset": 1}, {"data": 3, "offset": 2}]);
     assert_eq!(stored["publications"], expected);
 }
+
+#[tokio::test]
+async fn a_channel_of_a_kind_that_is_not_there_yet_takes_no_publication() {
+    let mut options = channels();
+    options["channel"]["namespaces"][0]["subscription_type"] = "map".into();
+    let server = Server::start(&options);
+    let request = json!({"channel": "kept:a", "data": 1});
+    assert_eq!(
+        server.api("publish", &request).await,
+        error(107, "bad request")
+    );
+    server.publish("a", &json!(1)).await;
+}

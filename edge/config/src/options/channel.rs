@@ -127,10 +127,8 @@ pub struct ChannelOptions {
     /// Format of published data; empty means `channel.publication_data_format`.
     pub publication_data_format: DataFormat,
     /// Kind of subscriptions.
-    #[schemars(extend("x-tidewire-effect" = "none"))]
-    #[schemars(extend(
-        "x-tidewire-later" = ["map", "map_clients", "map_users", "shared_poll"]
-    ))]
+    ///
+    /// Only streams are supported yet: channels of another kind are refused, the rest of the configuration works.
     pub subscription_type: SubscriptionType,
 }
 
@@ -154,6 +152,32 @@ pub enum SubscriptionType {
     Unset,
     /// Publications one after another.
     Stream,
+    /// Keys and values; not supported yet.
+    Map,
+    /// A map whose keys are clients; not supported yet.
+    MapClients,
+    /// A map whose keys are users; not supported yet.
+    MapUsers,
+    /// Values that the node asks a backend for; not supported yet.
+    SharedPoll,
+}
+
+impl SubscriptionType {
+    /// The number by which clients ask for this kind (client-protocol, section 9).
+    pub fn number(self) -> i32 {
+        match self {
+            Self::Unset | Self::Stream => 0,
+            Self::Map => 1,
+            Self::MapClients => 2,
+            Self::MapUsers => 3,
+            Self::SharedPoll => 4,
+        }
+    }
+
+    /// Whether it is the kind that is supported.
+    pub fn is_stream(self) -> bool {
+        self.number() == 0
+    }
 }
 
 /// What recovery brings back.

@@ -5,9 +5,8 @@
 //! carry what a type cannot say. Two hold for the field and everything below it:
 //! `x-tidewire-change: live` (applied by a reload; without it a restart is needed, and `boot`
 //! says so again inside a live section) and `x-tidewire-effect: none` (accepted, but nothing
-//! acts on it yet: remove that line of the field when something does). Three hold for the field:
-//! `x-tidewire-fallback` (the value that replaces an unknown one, with a warning),
-//! `x-tidewire-later` (values of the reference program that are not supported yet) and
+//! acts on it yet: remove that line of the field when something does). Two hold for the field:
+//! `x-tidewire-fallback` (the value that replaces an unknown one, with a warning) and
 //! `x-tidewire-type` (the type's name in the documentation, where another has the same form).
 
 mod broker;

@@ -35,7 +35,6 @@ fn change_and_effect_are_inherited_from_the_section() {
         assert_eq!(find(path).change, Change::Boot, "{path}");
     }
     assert!(!find("admin.secret").effect);
-    assert!(!find("channel.namespaces[].subscription_type").effect);
     assert!(find("channel.namespaces[].history_ttl").effect);
     assert!(find("channel.namespaces[].channel_regex").effect);
 }
@@ -84,13 +83,10 @@ fn options_without_effect_are_found_where_they_differ_from_the_default() {
         "Admin": { "password": "p", "enabled": false },
         "client": { "connection_rate_limit": 0, "channel_position_check_delay": "50s" },
         "channel": {
-            "without_namespace": { "SUBSCRIPTION_TYPE": "stream", "presence": true },
-            "namespaces": [
-                { "name": "chat", "subscription_type": "stream", "unknown": 1 },
-                { "subscription_type": "stream" },
-                7,
-            ],
+            "without_namespace": { "presence": true },
+            "namespaces": [{ "name": "chat", "unknown": 1 }, 7],
         },
+        "Websocket": { "READ_BUFFER_SIZE": 1 },
         "unknown": 1,
         "log": "not a section",
     });
@@ -100,10 +96,8 @@ fn options_without_effect_are_found_where_they_differ_from_the_default() {
         found,
         [
             "admin.password",
-            "channel.namespaces[1].subscription_type",
-            "channel.namespaces[chat].subscription_type",
-            "channel.without_namespace.subscription_type",
             "client.channel_position_check_delay",
+            "websocket.read_buffer_size",
         ]
     );
 }

@@ -18,8 +18,6 @@ pub(crate) struct Node {
     pub(crate) secret: bool,
     /// The value that replaces an unknown one.
     pub(crate) fallback: Option<String>,
-    /// Values of the reference program that are not supported yet.
-    pub(crate) later: Vec<String>,
     /// Its type in the documentation, where another type has the same form.
     pub(crate) named_type: Option<ValueType>,
     /// The allowed values with their meaning.
@@ -101,7 +99,6 @@ impl Node {
             effect: inherited.effect,
             secret: schema.get("x-tidewire-secret") == Some(&Value::Bool(true)),
             fallback: text("x-tidewire-fallback").map(str::to_owned),
-            later: texts(schema.get("x-tidewire-later")),
             named_type: match text("x-tidewire-type") {
                 Some("uint32") => Some(ValueType::Uint32),
                 Some("pem") => Some(ValueType::Pem),

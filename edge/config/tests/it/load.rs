@@ -655,7 +655,7 @@ fn options_without_effect_are_listed_from_every_source() {
     let loaded = load(&Sources {
         config: Some(directory.write(
             "a.json",
-            r#"{"channel": {"without_namespace": {"subscription_type": "stream"}}}"#,
+            r#"{"client": {"channel_position_check_delay": "50s"}}"#,
         )),
         env: pairs(&[("TIDEWIRE_ADMIN_ENABLED", "true")]),
         ..Sources::default()
@@ -663,11 +663,38 @@ fn options_without_effect_are_listed_from_every_source() {
     .expect("loaded");
     assert_eq!(
         loaded.without_effect,
-        [
-            "admin.enabled",
-            "channel.without_namespace.subscription_type"
-        ]
+        ["admin.enabled", "client.channel_position_check_delay"]
     );
+}
+
+#[test]
+fn a_kind_of_subscription_that_is_not_supported_yet_is_told_and_the_rest_works() {
+    let file = |kind: &str| {
+        json!({"channel": {
+            "without_namespace": {"subscription_type": kind},
+            "namespaces": [{"name": "chat", "subscription_type": kind}],
+        }})
+    };
+    for kind in ["map", "map_clients", "map_users", "shared_poll"] {
+        let loaded = from_value("a.json", &file(kind)).expect("loaded");
+        let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            warnings,
+            ["without_namespace", "namespaces[chat]"].map(|place| format!(
+                "channel.{place}.subscription_type is known to Centrifugo, not supported yet: its \
+                 channels are refused"
+            ))
+        );
+        assert_eq!(loaded.config.check(), Ok(()));
+    }
+    for kind in ["", "stream"] {
+        assert_eq!(
+            from_value("a.json", &file(kind)).expect("loaded").warnings,
+            []
+        );
+    }
+    let message = refused(from_value("a.json", &file("maps")));
+    assert!(message.contains("does not fit"), "{message}");
 }
 
 #[test]

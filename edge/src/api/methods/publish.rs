@@ -116,6 +116,13 @@ impl From<Outcome> for PublishResult {
 
 pub(super) async fn call(api: &Api, request: PublishRequest) -> Result<PublishResult, ApiError> {
     let (channel, content) = request.split()?;
+    let live = api.services.settings.live();
+    let kind = live
+        .namespace(&channel)
+        .map(|it| it.options.subscription_type);
+    if kind.is_some_and(|kind| !kind.is_stream()) {
+        return Err(ApiError::BadRequest);
+    }
     content.publish(api, &channel).await
 }
 

@@ -52,7 +52,8 @@ fn check(
 ) -> Result<PublishOptions, ErrorCode> {
     let live = ctx.live();
     let options = options(live, &request.channel)?;
-    if request.r#type != 0 || !accepts_data(options, &request.data) {
+    let is_stream = request.r#type == 0 && options.subscription_type.is_stream();
+    if !is_stream || !accepts_data(options, &request.data) {
         return Err(ErrorCode::BadRequest);
     }
     let subscribed = ctx.subscribed(&request.channel) == Subscribed::Yes;

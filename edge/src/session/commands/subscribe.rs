@@ -78,8 +78,12 @@ fn check(request: &SubscribeRequest, user: &str, ctx: &impl Ctx) -> Result<Permi
     }
     room(channel, ctx)?;
     let options = options(live, channel)?;
-    if request.r#type != 0 {
+    let kind = options.subscription_type;
+    if request.r#type != kind.number() {
         return Err(ErrorCode::PermissionDenied);
+    }
+    if !kind.is_stream() {
+        return Err(ErrorCode::NotAvailable);
     }
     if !request.token.is_empty() {
         return Ok(Permission::ByToken);
