@@ -27,15 +27,11 @@ pub enum Sdk {
     JavaScriptProtobuf,
     /// npm `centrifuge`, JSON over an HTTP stream.
     JavaScriptHttpStream,
-    /// npm `centrifuge`, Protobuf over an HTTP stream.
-    JavaScriptHttpStreamProtobuf,
     /// npm `centrifuge`, JSON over server-sent events.
     JavaScriptSse,
     /// npm `centrifuge` in Chromium, JSON.
     ChromiumJson,
-    /// npm `centrifuge` in Chromium, Protobuf.
-    ChromiumProtobuf,
-    /// npm `centrifuge` in Chromium, JSON over an HTTP stream.
+    /// npm `centrifuge` in Chromium, Protobuf over an HTTP stream.
     ChromiumHttpStream,
     /// npm `centrifuge` in Chromium, JSON over server-sent events.
     ChromiumSse,
@@ -97,15 +93,18 @@ impl Sdk {
     ];
 
     /// Those that have more transports than WebSocket, over these.
-    pub const OVER_HTTP: [Self; 4] = [
+    pub const OVER_HTTP: [Self; 3] = [
         Self::JavaScriptHttpStream,
-        Self::JavaScriptHttpStreamProtobuf,
         Self::JavaScriptSse,
         Self::RustHttpStream,
     ];
 
     /// The JavaScript SDK in Chromium, over every transport.
-    pub const IN_CHROMIUM: [Self; 2] = [Self::ChromiumJson, Self::ChromiumProtobuf];
+    pub const IN_CHROMIUM: [Self; 3] = [
+        Self::ChromiumJson,
+        Self::ChromiumHttpStream,
+        Self::ChromiumSse,
+    ];
 
     /// Why the SDK, in the release that is pinned, has not this ability; `None` when it has.
     #[must_use]
@@ -124,11 +123,9 @@ impl Sdk {
             Self::JavaScriptJson => (Node, "json", WebSocket),
             Self::JavaScriptProtobuf => (Node, "protobuf", WebSocket),
             Self::JavaScriptHttpStream => (Node, "json", HttpStream),
-            Self::JavaScriptHttpStreamProtobuf => (Node, "protobuf", HttpStream),
             Self::JavaScriptSse => (Node, "json", Sse),
             Self::ChromiumJson => (Chromium, "json", WebSocket),
-            Self::ChromiumProtobuf => (Chromium, "protobuf", WebSocket),
-            Self::ChromiumHttpStream => (Chromium, "json", HttpStream),
+            Self::ChromiumHttpStream => (Chromium, "protobuf", HttpStream),
             Self::ChromiumSse => (Chromium, "json", Sse),
             Self::PythonJson => (Python, "json", WebSocket),
             Self::PythonProtobuf => (Python, "protobuf", WebSocket),
@@ -352,6 +349,20 @@ pub async fn environment() -> Result<&'static [(String, String)]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn javascript_is_over_every_transport_in_node_and_in_chromium() {
+        let lists = [&Sdk::ALL[..], &Sdk::OVER_HTTP, &Sdk::IN_CHROMIUM].concat();
+        for driver in [Driver::Node, Driver::Chromium] {
+            for transport in [Transport::WebSocket, Transport::HttpStream, Transport::Sse] {
+                let is_that = |sdk: &&Sdk| (sdk.told().0, sdk.told().2) == (driver, transport);
+                assert!(
+                    lists.iter().any(|sdk| is_that(&sdk)),
+                    "{driver:?} {transport:?}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn a_line_that_is_no_event_is_passed_over() {
