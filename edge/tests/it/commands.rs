@@ -451,3 +451,21 @@ async fn edge_dev_prints_a_page_a_token_and_a_curl_that_work() {
     assert_eq!(client.publication("chat:lobby").await, "me too");
     drop(child);
 }
+
+#[tokio::test]
+async fn the_log_goes_where_it_is_configured_and_holds_what_its_level_lets_through() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (level, warns) in [("warn", true), ("error", false)] {
+        let folder = folder(&format!("log_{level}"));
+        let mut options = config(&[]);
+        options["log"] = json!({"file": "edge.log", "level": level});
+        options["http_server"]["port"] = taken.local_addr().unwrap().port().into();
+        options["unknown"] = true.into();
+        write(folder.join("config.json"), &options);
+        // It ends at once, because the port is taken.
+        let (done, _, error) = run(&folder, &[]).await;
+        assert!(!done && !error.contains("unknown"), "{error}");
+        let log = std::fs::read_to_string(folder.join("edge.log")).unwrap();
+        assert_eq!(log.contains("unknown"), warns, "{level}: {log}");
+    }
+}

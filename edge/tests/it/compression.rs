@@ -119,3 +119,71 @@ async fn what_is_not_compressed_data_closes_the_connection() {
     raw.send(&frame(RSV1 | TEXT, b"\xff\xff\xff\xff")).await;
     assert_eq!(raw.closed().await.0, 1007);
 }
+
+/// Sections of the WebSocket endpoints.
+const SECTIONS: [&str; 2] = ["websocket", "uni_websocket"];
+
+/// A server that compresses with these options at this endpoint, and a subscriber of `a` there.
+async fn subscribed(section: &str, more: Value) -> (Server, Raw) {
+    let mut options = json!({
+        "client": {"insecure": true},
+        "uni_websocket": {"enabled": true},
+    });
+    options[section]["compression"] = true.into();
+    tidewire_config::merge(&mut options[section], more);
+    let server = Server::start(&options);
+    let mut headers = UPGRADE.to_vec();
+    headers.push(("Sec-WebSocket-Extensions", "permessage-deflate"));
+    let mut raw = Raw::dial(server.address).await;
+    let query = "?cf_connect=%7B%22subs%22%3A%7B%22a%22%3A%7B%7D%7D%7D";
+    let path = format!("/connection/{section}{query}");
+    let head = raw.request("GET", &path, &headers).await;
+    assert_eq!(head.status, 101, "{head:?}");
+    if section == "websocket" {
+        raw.text(r#"{"id":1,"connect":{"subs":{"a":{}}}}"#).await;
+    }
+    raw.next().await;
+    (server, raw)
+}
+
+#[tokio::test]
+async fn what_is_shorter_than_configured_is_not_compressed() {
+    for section in SECTIONS {
+        let (server, mut raw) = subscribed(section, json!({"compression_min_size": 500})).await;
+        for (length, expected) in [(10, TEXT), (1000, RSV1 | TEXT)] {
+            server.publish("a", &json!("x".repeat(length))).await;
+            let (first, _) = raw.next().await.unwrap();
+            assert_eq!(first, expected, "{section} {length}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_are_compressed_as_hard_as_configured() {
+    // Words in no order, which a harder look shortens further.
+    let words = (1_u32..2000).map(|n| format!("{:x}", n.wrapping_mul(2_654_435_761) >> 23));
+    let text = words.collect::<Vec<_>>().join(" ");
+    for section in SECTIONS {
+        let mut lengths = Vec::new();
+        for level in [1, 9] {
+            let (server, mut raw) = subscribed(section, json!({"compression_level": level})).await;
+            server.publish("a", &json!(text)).await;
+            let (first, payload) = raw.next().await.unwrap();
+            assert_eq!(first, RSV1 | TEXT);
+            lengths.push(payload.len());
+        }
+        assert!(lengths[1] < lengths[0], "{section}: {lengths:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_may_unfold_as_far_as_configured() {
+    for section in SECTIONS {
+        let limit = json!({"decompressed_message_size_limit": 1000});
+        let (_server, mut raw) = subscribed(section, limit).await;
+        let message = compressed(&[b' '; 1001]);
+        raw.send(&frame(RSV1 | TEXT, &message)).await;
+        let expected = (1009, "message too big after decompression".to_owned());
+        assert_eq!(raw.closed().await, expected, "{section}");
+    }
+}

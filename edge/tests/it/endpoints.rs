@@ -1,4 +1,4 @@
-//! What every client endpoint has in common: CORS, the warm-up endpoint, the rate of connections.
+//! What every client endpoint has in common: paths, sizes, CORS, the warm-up endpoint, the rate of connections.
 
 use serde_json::json;
 
@@ -54,4 +54,67 @@ async fn connections_that_come_too_fast_are_refused() {
         statuses.push(head.status);
     }
     assert_eq!(statuses, [101, 101, 503, 503]);
+}
+
+#[tokio::test]
+async fn the_endpoints_stand_where_they_are_configured() {
+    // section, its default path, a request that ends at once, and its status
+    let rows = [
+        ("sse", "/connection/sse", "PUT", 405),
+        ("http_stream", "/connection/http_stream", "PUT", 405),
+        ("emulation", "/emulation", "POST", 400),
+        ("uni_websocket", "/connection/uni_websocket", "GET", 400),
+        ("uni_sse", "/connection/uni_sse", "PUT", 405),
+        ("uni_http_stream", "/connection/uni_http_stream", "PUT", 405),
+        ("init", "/connection/init", "GET", 200),
+    ];
+    let enabled = |section: &str| match section {
+        "emulation" => json!({}),
+        _ => json!({"enabled": true}),
+    };
+    let (mut usual, mut moved) = (json!({}), json!({}));
+    for (section, ..) in rows {
+        usual[section] = enabled(section);
+        moved[section] = enabled(section);
+        moved[section]["handler_prefix"] = format!("/at/{section}").into();
+    }
+    let (usual, moved) = (Server::start(&usual), Server::start(&moved));
+    for (section, path, method, status) in rows {
+        let new = format!("/at/{section}");
+        for (server, path, expected) in [
+            (&usual, path, status),
+            (&usual, &*new, 404),
+            (&moved, &*new, status),
+            (&moved, path, 404),
+        ] {
+            let response = server.request(method, path, &[], "zz").await;
+            assert_eq!(response.status, expected, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_endpoint_has_its_own_limit_of_a_request() {
+    // section, path, limit, status of a body of that size: blanks, which is no request
+    let rows = [
+        ("sse", "/connection/sse", 100, 200),
+        ("http_stream", "/connection/http_stream", 200, 200),
+        ("emulation", "/emulation", 300, 400),
+        ("uni_sse", "/connection/uni_sse", 400, 400),
+        ("uni_http_stream", "/connection/uni_http_stream", 500, 400),
+    ];
+    let mut options = json!({});
+    for (section, _, limit, _) in rows {
+        options[section] = json!({"max_request_body_size": limit});
+        if section != "emulation" {
+            options[section]["enabled"] = true.into();
+        }
+    }
+    let server = Server::start(&options);
+    for (_, path, limit, status) in rows {
+        for (size, expected) in [(limit, status), (limit + 1, 413)] {
+            let response = server.request("POST", path, &[], " ".repeat(size)).await;
+            assert_eq!(response.status, expected, "{path} {size}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use tokio::sync::RwLock;
 use crate::support::client::Client;
 use crate::support::server::Server;
 use crate::support::token;
+use crate::tokens::KINDS;
 
 /// A key for ES256 under a name.
 struct Key {
@@ -181,4 +182,25 @@ async fn as_many_commands_wait_for_keys_as_the_concurrency_says() {
     assert_ne!(two[0], 2, "the third waits for one of them: {two:?}");
     let three = waiting(3).await;
     assert_eq!(three[0], 2, "{three:?}");
+}
+
+#[tokio::test]
+async fn the_token_may_say_whose_keys_count_where_that_is_configured() {
+    let keys = KeyServer::start().await;
+    let (own, foreign) = (Key::new("k"), Key::new("k"));
+    keys.serve(&[&own]);
+    let settings = json!({
+        "jwks_public_endpoint": format!("http://{}/{{{{realm}}}}/keys", keys.address),
+        "issuer_regex": "^(?P<realm>.+)$",
+        // Any realm: no start without this.
+        "insecure_skip_jwks_endpoint_safety_check": true,
+    });
+    for kind in KINDS {
+        let server = kind.server(&settings);
+        let claims = kind.claims(json!({"iss": "any"}));
+        for (key, good) in [(&own, true), (&foreign, false)] {
+            let accepted = kind.accepts(&server, &key.token(&claims)).await;
+            assert_eq!(accepted, good, "{kind:?}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod channels;
 mod commands;
 mod compression;
 mod connections;
@@ -32,6 +33,7 @@ mod status;
 mod streams;
 mod subscriptions;
 mod timers;
+mod tokens;
 mod unidirectional;
 
 #[path = "../support/mod.rs"]

@@ -1,9 +1,13 @@
 //! Nodes that share a NATS server, which is late, frozen and killed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use regex::Regex;
 use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
@@ -353,4 +357,79 @@ async fn nodes_come_together_again_after_their_server_was_killed() {
     assert_eq!(subscriber.publication("x").await, "again");
     let nodes = a.result("info", json!({})).await["nodes"].clone();
     assert_eq!(nodes.as_array().map(Vec::len), Some(2), "{nodes}");
+}
+
+#[tokio::test]
+async fn nodes_with_another_prefix_are_another_cluster() {
+    let nats = NatsServer::start();
+    let mut others = options(&nats.url());
+    others["broker"]["nats"]["prefix"] = "other".into();
+    let (a, b) = pair(&nats).await;
+    let other = Server::start(&others);
+    publishes(&other).await;
+    let (mut near, _) = client(&b, "1").await;
+    let (mut far, _) = client(&other, "1").await;
+    for client in [&mut near, &mut far] {
+        client.subscribe("x").await;
+    }
+    a.publish("x", &json!("for one cluster")).await;
+    assert_eq!(near.publication("x").await, "for one cluster");
+    other.publish("x", &json!("for the other")).await;
+    assert_eq!(far.publication("x").await, "for the other");
+    let nodes = other.result("info", json!({})).await["nodes"].clone();
+    assert_eq!(nodes.as_array().map(Vec::len), Some(1), "{nodes}");
+}
+
+#[tokio::test]
+async fn a_connection_may_take_as_long_as_configured() {
+    let nats = NatsServer::start();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let (count, server) = (Arc::clone(&accepted), nats.port());
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                // Longer than the default.
+                sleep(Duration::from_millis(1500)).await;
+                let mut far = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                // An error is an end too.
+                let _ended = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    let mut options = options(&url(port));
+    options["broker"]["nats"]["dial_timeout"] = "30s".into();
+    let node = Server::start(&options);
+    publishes(&node).await;
+    assert_eq!(
+        accepted.load(Ordering::SeqCst),
+        1,
+        "the first was waited for"
+    );
+}
+
+#[tokio::test]
+async fn a_publication_waits_for_its_server_as_long_as_configured() {
+    let nats = NatsServer::start();
+    let mut options = options(&nats.url());
+    options["broker"]["nats"]["write_timeout"] = "30s".into();
+    let node = Server::start(&options);
+    publishes(&node).await;
+    nats.freeze();
+    // More than queue and sockets hold.
+    let channels: Vec<String> = (0..6000).map(|n| format!("x{n}")).collect();
+    let request = json!({"channels": channels, "data": "x".repeat(8000)});
+    let thaw = async {
+        // Longer than the default, and not so long that the connection is given up.
+        sleep(Duration::from_millis(2500)).await;
+        nats.thaw();
+    };
+    let (result, ()) = tokio::join!(node.result("broadcast", request), thaw);
+    let responses = result["responses"].as_array().unwrap();
+    assert_eq!(responses.len(), 6000);
+    let failed = responses.iter().find(|it| !it["error"].is_null());
+    assert_eq!(failed, None);
 }

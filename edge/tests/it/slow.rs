@@ -1,10 +1,13 @@
 //! Clients that do not read: what they cost is bounded, and others do not notice.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::support::client::{Client, Incoming};
 use crate::support::eventually;
-use crate::support::raw::{PING, Raw, frame};
+use crate::support::raw::{PING, Raw, TEXT, UPGRADE, frame};
 use crate::support::server::Server;
 
 fn options(queue_max_size: u32, write_timeout: &str) -> Value {
@@ -134,4 +137,46 @@ async fn a_client_that_floods_with_pings_and_reads_no_pong_is_slow() {
         }
     }
     panic!("65 MB of pongs fit somewhere");
+}
+
+#[tokio::test]
+async fn more_than_may_wait_is_not_even_tried() {
+    let server = Server::start(&options(8000, "10s"));
+    let mut client = Client::connected(&server, "42").await;
+    client.subscribe("a").await;
+    server.publish("a", &json!("x".repeat(7000))).await;
+    assert_eq!(client.publication("a").await, "x".repeat(7000));
+    server.publish("a", &large(1)).await;
+    assert_eq!(client.closed().await, (3008, "slow".into()));
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_for_less_than_its_write_timeout_loses_nothing() {
+    const PUBLICATIONS: usize = 20;
+    let mut options = options(64 * 1024 * 1024, "60s");
+    options["uni_websocket"] = json!({"enabled": true, "write_timeout": "60s"});
+    options["client"]["insecure"] = true.into();
+    let server = Server::start(&options);
+    let mut both = Raw::open(server.address).await;
+    both.text(r#"{"id":1,"connect":{"subs":{"a":{}}}}"#).await;
+    let mut uni = Raw::dial(server.address).await;
+    let path = "/connection/uni_websocket?cf_connect=%7B%22subs%22%3A%7B%22a%22%3A%7B%7D%7D%7D";
+    assert_eq!(uni.request("GET", path, UPGRADE).await.status, 101);
+    for raw in [&mut both, &mut uni] {
+        assert!(raw.recv().await.contains("\"subs\":{\"a\":"));
+    }
+    // More than sockets hold.
+    let data = json!("x".repeat(1 << 20));
+    for _ in 0..PUBLICATIONS {
+        server.publish("a", &data).await;
+    }
+    // Longer than the default.
+    sleep(Duration::from_millis(1500)).await;
+    for raw in [&mut both, &mut uni] {
+        for _ in 0..PUBLICATIONS {
+            let (opcode, payload) = raw.next().await.expect("a publication, not the end");
+            assert_eq!((opcode, payload.len() > 1 << 20), (TEXT, true));
+        }
+    }
+    assert_eq!(server.disconnects(3009).await, 0);
 }

@@ -1,8 +1,10 @@
 //! Health, readiness, metrics, status, the two listeners, and a node's end.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::client::Client;
 use crate::support::raw::Raw;
@@ -209,4 +211,45 @@ async fn a_node_ends_although_a_client_does_not_answer_its_close_frame() {
     assert_eq!(mute.closed().await, (3001, "shutdown".into()));
     soon("the end", server.ended()).await;
     mute.ended().await;
+}
+
+#[tokio::test]
+async fn a_node_listens_where_it_is_configured() {
+    let addresses = [[127, 0, 0, 2], [127, 0, 0, 3]].map(|ip| {
+        let free = TcpListener::bind(SocketAddr::from((ip, 0))).unwrap();
+        free.local_addr().unwrap()
+    });
+    let [external, internal] = addresses;
+    let server = Server::start(&json!({"http_server": {
+        "address": external.ip(), "port": external.port(),
+        "internal_address": internal.ip(), "internal_port": internal.port().to_string(),
+    }}));
+    assert_eq!([server.address, server.internal], addresses);
+    assert_eq!(
+        reachable(&server).await,
+        [[400, 404, 404, 404, 404], [404, 200, 200, 200, 200]]
+    );
+}
+
+#[tokio::test]
+async fn clients_are_sent_away_as_soon_as_configured() {
+    let mut server = Server::start(&json!({
+        "tidewire": {"drain": {"endpoint_propagation": "1ms"}}
+    }));
+    let mut client = Client::connected(&server, "42").await;
+    let began = Instant::now();
+    server.begin_shutdown();
+    assert_eq!(client.closed().await, (3001, "shutdown".into()));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "the default: {took:?}");
+}
+
+#[tokio::test]
+async fn the_demonstration_page_is_served_where_it_is_enabled() {
+    for (enabled, status) in [(false, 404), (true, 200)] {
+        let server = Server::start(&json!({"tidewire": {"demo": {"enabled": enabled}}}));
+        for path in ["/", "/demo/token?user=ann"] {
+            assert_eq!(server.get(path).await.status, status, "{path} {enabled}");
+        }
+    }
 }

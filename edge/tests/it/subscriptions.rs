@@ -42,6 +42,10 @@ async fn an_expired_subscription_ends_after_its_grace_and_can_be_made_again() {
         took > Duration::from_secs(2),
         "the grace is given: {took:?}"
     );
+    assert!(
+        took < Duration::from_secs(13),
+        "it is looked at as often as configured: {took:?}"
+    );
     let present = server.result("presence", json!({"channel": "a"})).await;
     assert_eq!(present["presence"], json!({}));
     let request = json!({"channel": "a", "token": expiring(60)});
