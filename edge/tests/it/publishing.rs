@@ -211,13 +211,16 @@ async fn what_is_not_kept_reaches_subscribers_and_leaves_the_stream_as_it_is() {
 
 #[tokio::test]
 async fn a_channel_of_a_kind_that_is_not_there_yet_takes_no_publication() {
-    let mut options = channels();
-    options["channel"]["namespaces"][0]["subscription_type"] = "map".into();
-    let server = Server::start(&options);
-    let request = json!({"channel": "kept:a", "data": 1});
-    assert_eq!(
-        server.api("publish", &request).await,
-        error(107, "bad request")
-    );
-    server.publish("a", &json!(1)).await;
+    for (namespace, refused, taken) in [
+        ("/channel/namespaces/0", "kept:a", "a"),
+        ("/channel/without_namespace", "a", "kept:a"),
+    ] {
+        let mut options = channels();
+        options.pointer_mut(namespace).unwrap()["subscription_type"] = "map".into();
+        let server = Server::start(&options);
+        let publish = |channel: &str| json!({"channel": channel, "data": 1});
+        let answer = server.api("publish", &publish(refused)).await;
+        assert_eq!(answer, error(107, "bad request"));
+        server.result("publish", publish(taken)).await;
+    }
 }

@@ -18,9 +18,10 @@ pub struct Websocket {
     pub compression: bool,
     /// Smallest message in bytes that is compressed.
     pub compression_min_size: u32,
-    /// How much time compression may take: 1 is fastest, 9 smallest, 0 stores.
+    /// How much time compression may take: 1 is fastest, 9 smallest.
     ///
-    /// -1 leaves it to the compressor, and -2 uses Huffman codes only.
+    /// Negative values leave it to the compressor, which takes 6. A 0 in a file means the default, as everywhere; from
+    /// the environment or a flag it stores without compressing.
     #[schemars(range(min = -2, max = 9))]
     pub compression_level: i32,
     /// Bytes of the buffer for reading from a connection; 0 lets the server choose.
@@ -147,9 +148,10 @@ pub struct UniWebsocket {
     pub compression: bool,
     /// Smallest message in bytes that is compressed.
     pub compression_min_size: u32,
-    /// How much time compression may take: 1 is fastest, 9 smallest, 0 stores.
+    /// How much time compression may take: 1 is fastest, 9 smallest.
     ///
-    /// -1 leaves it to the compressor, and -2 uses Huffman codes only.
+    /// Negative values leave it to the compressor, which takes 6. A 0 in a file means the default, as everywhere; from
+    /// the environment or a flag it stores without compressing.
     #[schemars(range(min = -2, max = 9))]
     pub compression_level: i32,
     /// Bytes of the buffer for reading from a connection; 0 lets the server choose.
