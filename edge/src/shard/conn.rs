@@ -138,6 +138,11 @@ impl Deadlines {
 }
 
 impl Conn {
+    /// Whether more is queued than may be: it is closed as slow at the end of the turn, and gets nothing until then.
+    pub(super) fn is_overfull(&self, limit: usize) -> bool {
+        self.outbox.bytes() > limit
+    }
+
     pub(super) fn subscription(&self, channel: ChannelId) -> Option<&Subscription> {
         self.subscriptions.iter().find(|it| it.channel == channel)
     }
