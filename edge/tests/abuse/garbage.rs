@@ -30,7 +30,7 @@ async fn close_code(raw: &mut Raw) -> u16 {
 
 #[tokio::test]
 async fn it_ends_the_connection_that_it_came_on_and_no_other() {
-    let options = json!({"client": {"stale_close_delay": "1s"}});
+    let options = json!({"client": {"stale_close_delay": "5s"}});
     let mut edge = Edge::start("garbage", &options).await;
     let address = edge.server().address;
     let mut random = StdRng::seed_from_u64(42);

@@ -52,7 +52,7 @@ async fn all_answered(mut reader: Raw) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_behind_a_command_that_waits_stays_in_the_socket() {
     const EACH: usize = 10;
     let keys = late_keys().await;
