@@ -54,5 +54,5 @@ bench: ## what a connection and a delivery cost; ARGS="fan-low --runs 3"
 	cargo build --release --package tidewire-edge --package tidewire-bench
 	cargo run --release --package tidewire-bench -- $(ARGS)
 
-fuzz: ## replays and extends the corpus of every fuzz target for a minute
+fuzz: ## runs every fuzz target for a minute
 	@e2e/scripts/fuzz.sh

@@ -1,5 +1,6 @@
 #!/bin/bash
 # `make test`: installs what it needs and runs every test. A line with the time is printed after each phase.
+# With FUZZ_SECONDS every fuzz target is run for so long besides.
 # `make e2e`: test.sh e2e, only those of the whole product.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -55,3 +56,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
   [ "${1:-all}" != all ] || phase "make cluster and its printed commands" "$SCRIPTS/walk.sh"
 fi
 phase "tests" run_tests "${selection[@]}"
+if [ "${1:-all}" = all ] && [ -n "${FUZZ_SECONDS:-}" ]; then
+  phase "build of the fuzz targets" "$SCRIPTS/fuzz.sh" build
+  phase "fuzzing" "$SCRIPTS/fuzz.sh"
+fi

@@ -11,6 +11,9 @@ pub mod delta;
 pub mod demo;
 pub mod filter;
 pub mod front;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod internal;
 pub mod metrics;
 pub mod node;

@@ -298,5 +298,11 @@ impl Verifier {
     }
 }
 
+/// How many keys of a set can be used; `None` if it is no set.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn usable_keys(set: &[u8]) -> Option<usize> {
+    jwk::parse(set).ok().map(|keys| keys.len())
+}
+
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::*;
 use crate::broker::Position;
 
 mod concurrency;
+mod past;
 mod plans;
 mod questions;
 mod recovery;

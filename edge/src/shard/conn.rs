@@ -82,24 +82,27 @@ pub(super) struct Backlog {
 /// Bytes of messages that may be parked before reading stops.
 pub(super) const PARKED_MAX: usize = 64 * 1024;
 
+/// Counted for each parked message beside its bytes: an empty one costs memory too.
+const PARKED_ENTRY_BYTES: usize = 64;
+
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.partial.is_empty() && self.parked.is_empty()
     }
 
     pub(super) fn park_back(&mut self, message: Vec<u8>) {
-        self.parked_bytes += message.len();
+        self.parked_bytes += message.len() + PARKED_ENTRY_BYTES;
         self.parked.push_back(message);
     }
 
     pub(super) fn park_front(&mut self, message: Vec<u8>) {
-        self.parked_bytes += message.len();
+        self.parked_bytes += message.len() + PARKED_ENTRY_BYTES;
         self.parked.push_front(message);
     }
 
     pub(super) fn unpark(&mut self) -> Option<Vec<u8>> {
         let message = self.parked.pop_front()?;
-        self.parked_bytes -= message.len();
+        self.parked_bytes -= message.len() + PARKED_ENTRY_BYTES;
         Some(message)
     }
 }
@@ -138,6 +141,11 @@ impl Deadlines {
 }
 
 impl Conn {
+    /// Whether more is queued than may be: it is closed as slow at the end of the turn, and gets nothing until then.
+    pub(super) fn is_overfull(&self, limit: usize) -> bool {
+        self.outbox.bytes() > limit
+    }
+
     pub(super) fn subscription(&self, channel: ChannelId) -> Option<&Subscription> {
         self.subscriptions.iter().find(|it| it.channel == channel)
     }

@@ -166,7 +166,7 @@ impl Turn<'_> {
                     index,
                     generation: conn.generation,
                 };
-                if !passes(members.kind, conn) {
+                if conn.is_overfull(limit) || !passes(members.kind, conn) {
                     continue;
                 }
                 match &frame {

@@ -86,8 +86,9 @@ impl Turn<'_> {
 
     /// Goes on with what was received earlier: parked messages, then the beginning of a frame.
     pub(super) fn input_parked(&mut self, key: ConnKey) -> Next {
+        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
         while let Some(conn) = self.state.get_mut(key) {
-            if conn.phase != Phase::Open {
+            if conn.phase != Phase::Open || conn.is_overfull(limit) {
                 return Next::Read;
             }
             let Some(backlog) = &mut conn.backlog else {
@@ -245,6 +246,9 @@ impl Turn<'_> {
     }
 
     fn message(&mut self, key: ConnKey, payload: Cow<'_, [u8]>) -> Next {
+        if self.is_closing(key) {
+            return Next::Read;
+        }
         let Some(conn) = self.state.get_mut(key) else {
             return Next::End;
         };

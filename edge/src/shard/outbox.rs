@@ -57,6 +57,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// The bytes queued, overhead included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -79,6 +79,7 @@ impl Turn<'_> {
         let Some(conn) = conns
             .get_mut(key.index as usize)
             .filter(|conn| conn.generation == key.generation && conn.phase != Phase::Closing)
+            .filter(|conn| !conn.is_overfull(limit))
         else {
             return;
         };
@@ -150,7 +151,7 @@ impl Turn<'_> {
         let conn = self
             .state
             .get_mut(key)
-            .filter(|_| code == DisconnectCode::Slow);
+            .filter(|conn| code == DisconnectCode::Slow && conn.phase != Phase::Closing);
         if let Some(conn) = conn {
             conn.outbox.drop_unwritten();
         }

@@ -28,7 +28,7 @@ impl Turn<'_> {
                 }
             };
             match self.after(key, step) {
-                // Its own publication may have ended the connection.
+                // Its own publication may have ended the connection, or its replies are more than fit.
                 None if self.is_closing(key) => return Next::Read,
                 None => {}
                 Some(next) => {
@@ -107,9 +107,11 @@ impl Turn<'_> {
         self.close(key, &reason);
     }
 
-    fn is_closing(&self, key: ConnKey) -> bool {
+    /// Whether no command of the connection runs any more.
+    pub(super) fn is_closing(&self, key: ConnKey) -> bool {
+        let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
         let conn = self.state.get(key);
-        conn.is_some_and(|conn| conn.phase == Phase::Closing)
+        conn.is_some_and(|conn| conn.phase == Phase::Closing || conn.is_overfull(limit))
     }
 
     /// Runs one command as far as it goes without waiting.

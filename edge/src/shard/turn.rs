@@ -200,7 +200,11 @@ impl<'a> Turn<'a> {
             return;
         };
         let session = std::mem::take(&mut conn.session);
-        conn.backlog = None;
+        // The rest of a frame that has begun still comes, and behind it the answer to our close.
+        if let Some(backlog) = &mut conn.backlog {
+            backlog.parked = Default::default();
+            backlog.parked_bytes = 0;
+        }
         let channels: Vec<ChannelId> = conn.subscriptions.iter().map(|it| it.channel).collect();
         for channel in channels {
             self.unsubscribe(key, channel);

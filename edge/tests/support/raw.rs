@@ -184,6 +184,22 @@ impl Raw {
             .expect("an open connection");
     }
 
+    /// Sends bytes as far as the server takes them; false if it has closed the connection.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
+    /// The same connection twice: one to read while the other writes.
+    pub(crate) fn twins(self) -> (Self, Self) {
+        let socket = self.stream.into_std().expect("an open socket");
+        let twin = socket.try_clone().expect("a file descriptor");
+        let over = |socket, buffer| Self {
+            stream: TcpStream::from_std(socket).expect("a registered socket"),
+            buffer,
+        };
+        (over(socket, self.buffer), over(twin, Vec::new()))
+    }
+
     /// Sends bytes one by one, each in a segment of its own.
     pub(crate) async fn send_in_pieces(&mut self, bytes: &[u8]) {
         for byte in bytes {
