@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -63,6 +64,10 @@ impl Answerer for Nobody {
             Question::Presence { .. } => Answer::Presence([].into()),
         };
         std::future::ready(answer).boxed()
+    }
+
+    fn emulate(&self, _: &str, _: Bytes) -> bool {
+        false
     }
 }
 

@@ -21,7 +21,7 @@ use super::tape::Tape;
 use crate::auth::{InvalidToken, TokenError};
 use crate::broker::{Broker, BrokerError, Channels, Delivery, Inbox, Memory};
 use crate::config::Live;
-use crate::session::{Answer, Request, Session, Step};
+use crate::session::{Answer, Call, Link, Request, Session, Step};
 
 use place::Place;
 
@@ -29,6 +29,9 @@ mod place;
 
 /// The time that sessions see, in seconds since the Unix epoch.
 const NOW: u64 = 1_800_000_000;
+
+/// Commands of a session that wait at a time.
+const CONCURRENCY: usize = 3;
 
 /// Commands of all sessions of an input.
 const COMMANDS_MAX: usize = 200;
@@ -54,7 +57,9 @@ static LIVE: LazyLock<Live> = LazyLock::new(|| {
             "channel_limit": 4,
             "user_connection_limit": 1,
             "recovery_max_publication_limit": 2,
-            "subscribe_to_user_personal_channel": {"enabled": true, "personal_channel_namespace": "stream"},
+            "subscribe_to_user_personal_channel": {
+                "enabled": true, "personal_channel_namespace": "stream", "single_connection": true,
+            },
         },
         "channel": {"namespaces": [
             with("stream", json!({"force_recovery": true})),
@@ -135,6 +140,8 @@ struct Client<'b> {
     broker: &'b Broker,
     inbox: &'b Drain,
     next_id: u32,
+    /// Commands that wait for an answer, with their numbers.
+    waiting: Vec<(u32, Call)>,
 }
 
 /// Lives of sessions, one after the other, out of any bytes.
@@ -150,12 +157,18 @@ pub fn session(input: &[u8]) {
         } else {
             Encoding::Json
         };
+        let link = match tape.byte() {
+            0..32 => Link::Emulated(Box::default()),
+            32..64 => Link::Unidirectional(Box::default()),
+            _ => Link::PLAIN,
+        };
         let client = Client {
-            session: Session::new(encoding),
-            place: Place::new(&LIVE, encoding),
+            session: Session::new(encoding, tape.seldom().then(|| "42".into())),
+            place: Place::new(&LIVE, encoding, link),
             broker: &broker,
             inbox: &inbox,
             next_id: 1,
+            waiting: Vec::new(),
         };
         client.live(&mut tape, &mut left);
     }
@@ -164,20 +177,23 @@ pub fn session(input: &[u8]) {
 impl Client<'_> {
     fn live(mut self, tape: &mut Tape<'_>, left: &mut usize) {
         // Most lives begin with a connect, or they would be short.
-        if !tape.seldom() {
+        if self.place.is_unidirectional() || !tape.seldom() {
             let connect = connect(tape, 1);
             self.run(connect, tape);
         }
-        while !tape.is_over() && !self.place.is_over() {
+        while !tape.is_over() && !self.place.is_over() && !self.place.is_unidirectional() {
             let Some(fewer) = left.checked_sub(1) else {
                 // The rest would only take time.
                 tape.take(usize::MAX);
-                return;
+                break;
             };
             *left = fewer;
             for command in self.commands(tape) {
                 self.run(command, tape);
             }
+        }
+        while !self.place.is_over() && !self.waiting.is_empty() {
+            self.answer_one(tape);
         }
     }
 
@@ -202,20 +218,32 @@ impl Client<'_> {
         }
         let id = command.id;
         self.place.begin();
-        let mut step = self.session.handle(command, &mut self.place);
-        while let Step::Call(request) = step {
-            self.place.no_reply_yet();
-            self.interfere(tape);
-            let answer = self.answer(*request, tape);
-            step = self.session.resume(answer, &mut self.place);
-        }
+        let step = self.session.handle(command, &mut self.place);
+        self.after(id, step, tape);
+    }
+
+    /// Does as the shard does after each step of a command.
+    fn after(&mut self, id: u32, step: Step, tape: &mut Tape<'_>) {
         match step {
             Step::Idle => {
-                self.place.answered(id, &self.session);
+                self.place.answered(id, &self.session, self.waiting.len());
                 self.interfere(tape);
+            }
+            Step::Call(call) => {
+                self.place.no_reply_yet();
+                self.waiting.push((id, call));
+                let full = self.waiting.len() >= CONCURRENCY;
+                if full || self.session.is_connecting() || tape.flag() {
+                    self.answer_one(tape);
+                }
             }
             Step::Close(reason) => {
                 assert!(reason.code >= 3000, "{reason:?}");
+                self.place.closed();
+            }
+            Step::Refused(_) => {
+                assert!(self.place.is_unidirectional());
+                assert!(!self.session.is_ready());
                 self.place.closed();
             }
             Step::Dead => {
@@ -225,8 +253,18 @@ impl Client<'_> {
                 assert!(matches!(next, Step::Close(_)), "{next:?}");
                 self.place.refused(id);
             }
-            Step::Call(_) => unreachable!("the loop above has ended"),
         }
+    }
+
+    /// Answers one of the commands that wait, whichever.
+    fn answer_one(&mut self, tape: &mut Tape<'_>) {
+        let at = usize::from(tape.byte()) % self.waiting.len();
+        let (id, Call { request, then }) = self.waiting.swap_remove(at);
+        self.interfere(tape);
+        let answer = self.answer(*request, tape);
+        self.place.begin();
+        let step = self.session.resume(then, answer, &mut self.place);
+        self.after(id, step, tape);
     }
 
     /// What others do at the same time.
@@ -294,6 +332,7 @@ impl Client<'_> {
                     .now_or_never();
                 Answer::History(page.expect("memory answers at once"))
             }
+            Request::DisconnectUser { .. } => Answer::DisconnectedUser(!broken),
             Request::Presence { .. } if broken => Answer::Presence(None),
             Request::Presence { .. } => {
                 let info = ClientInfo::default();

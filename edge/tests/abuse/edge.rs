@@ -24,8 +24,11 @@ pub(crate) struct Edge {
     /// Resident bytes before the abuse.
     before: u64,
     /// Lines of its log that are not JSON: what a panic prints.
-    complaints: Arc<Mutex<Vec<String>>>,
+    complaints: Complaints,
 }
+
+/// They are shown when a test fails.
+struct Complaints(Arc<Mutex<Vec<String>>>);
 
 impl Edge {
     /// Starts the program with these options over the basis: clients may subscribe and publish in the namespace `room`,
@@ -70,7 +73,7 @@ impl Edge {
             process,
             witness,
             before,
-            complaints,
+            complaints: Complaints(complaints),
         }
     }
 
@@ -102,9 +105,17 @@ impl Edge {
             risen / KIB,
             (bound + SLACK) / KIB
         );
-        assert_eq!(*self.complaints.lock().unwrap(), [""; 0]);
+        assert_eq!(*self.complaints.0.lock().unwrap(), [""; 0]);
         self.process.signal("TERM").await;
         assert_eq!(self.process.exit_code().await, Some(0));
+    }
+}
+
+impl Drop for Complaints {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it complained: {:?}", self.0.lock());
+        }
     }
 }
 

@@ -6,27 +6,31 @@ use tidewire_protocol::{Encoding, Reply, encode};
 
 use super::NOW;
 use crate::config::Live;
-use crate::session::{Ctx, Grant, Refreshed, Session, Settle, Subscribed};
+use crate::session::{Ctx, Grant, Link, Refreshed, Session, Settle, Subscribed};
 
 pub(super) struct Place {
     live: &'static Live,
     encoding: Encoding,
-    /// Of the command that runs.
+    link: Link,
+    /// Of the step of a command that runs.
     replies: Vec<Reply>,
     identified: bool,
-    /// `None` while it is opening.
-    subscriptions: BTreeMap<String, Option<Grant>>,
+    /// The number of the opening while it is opening.
+    subscriptions: BTreeMap<String, Result<Grant, u32>>,
+    openings: u32,
     over: bool,
 }
 
 impl Place {
-    pub(super) fn new(live: &'static Live, encoding: Encoding) -> Self {
+    pub(super) fn new(live: &'static Live, encoding: Encoding, link: Link) -> Self {
         Self {
             live,
             encoding,
+            link,
             replies: Vec::new(),
             identified: false,
             subscriptions: BTreeMap::new(),
+            openings: 0,
             over: false,
         }
     }
@@ -34,6 +38,10 @@ impl Place {
     /// The connection is closed, or unusable.
     pub(super) fn is_over(&self) -> bool {
         self.over
+    }
+
+    pub(super) fn is_unidirectional(&self) -> bool {
+        matches!(self.link, Link::Unidirectional(_))
     }
 
     pub(super) fn begin(&mut self) {
@@ -45,16 +53,23 @@ impl Place {
         assert_eq!(self.replies, []);
     }
 
-    /// One reply, to this command; everything that was opened is settled.
-    pub(super) fn answered(&self, id: u32, session: &Session) {
+    /// One reply, to this command; so many others may be about to settle what they have opened.
+    pub(super) fn answered(&self, id: u32, session: &Session, waiting: usize) {
         let [reply] = self.replies.as_slice() else {
             panic!("one reply expected: {:?}", self.replies);
         };
-        assert_eq!(reply.id, id);
-        assert!(self.identified && session.is_ready(), "{reply:?}");
-        for (channel, grant) in &self.subscriptions {
-            assert!(grant.is_some(), "{channel} is still opening: {reply:?}");
+        if self.is_unidirectional() {
+            let push = reply.push.as_ref();
+            assert!(push.is_some_and(|push| push.connect.is_some()), "{reply:?}");
+        } else {
+            assert_eq!(reply.id, id);
         }
+        assert!(self.identified && session.is_ready(), "{reply:?}");
+        let opening = self.subscriptions.values().filter(|it| it.is_err());
+        assert!(
+            opening.count() <= waiting,
+            "one is still opening: {reply:?}"
+        );
         let limit = self.live.boot.client.channel_limit as usize;
         assert!(self.subscriptions.len() <= limit);
         if let Some(result) = &reply.subscribe {
@@ -107,6 +122,14 @@ impl Ctx for Place {
         self.live
     }
 
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn node(&self) -> &str {
+        "node"
+    }
+
     fn unix_time(&self) -> u64 {
         NOW
     }
@@ -131,8 +154,8 @@ impl Ctx for Place {
     fn subscribed(&self, channel: &str) -> Subscribed {
         match self.subscriptions.get(channel) {
             None => Subscribed::No,
-            Some(None) => Subscribed::Opening,
-            Some(Some(_)) => Subscribed::Yes,
+            Some(Err(number)) => Subscribed::Opening(*number),
+            Some(Ok(_)) => Subscribed::Yes,
         }
     }
 
@@ -141,12 +164,15 @@ impl Ctx for Place {
     }
 
     fn grant(&self, channel: &str) -> Option<&Grant> {
-        self.subscriptions.get(channel)?.as_ref()
+        self.subscriptions.get(channel)?.as_ref().ok()
     }
 
-    fn open(&mut self, channel: &str) {
-        let before = self.subscriptions.insert(channel.to_owned(), None);
+    fn open(&mut self, channel: &str) -> u32 {
+        self.openings += 1;
+        let opening = Err(self.openings);
+        let before = self.subscriptions.insert(channel.to_owned(), opening);
         assert!(before.is_none(), "{channel} twice");
+        self.openings
     }
 
     fn settle(&mut self, channel: &str, to: Settle) {
@@ -155,12 +181,14 @@ impl Ctx for Place {
                 self.subscriptions.remove(channel);
             }
             Settle::Expired => {
-                let ended = self.subscriptions.remove(channel).flatten();
-                assert!(ended.is_some(), "{channel} was not live");
+                let ended = self.subscriptions.remove(channel);
+                assert!(matches!(ended, Some(Ok(_))), "{channel} was not live");
             }
             Settle::Refreshed(Refreshed { member, expire_at }) => {
-                let grant = self.subscriptions.get_mut(channel).and_then(Option::as_mut);
-                let grant = grant.expect("a live subscription");
+                let subscription = self.subscriptions.get_mut(channel);
+                let Some(Ok(grant)) = subscription else {
+                    panic!("{channel} is not live");
+                };
                 grant.member = Some(member);
                 grant.expire_at = expire_at;
             }
@@ -168,8 +196,8 @@ impl Ctx for Place {
                 assert_eq!(self.replies.len(), 1, "after its reply");
                 // The backend may have ended a server-side one that was opening.
                 if let Some(subscription) = self.subscriptions.get_mut(channel) {
-                    assert!(subscription.is_none(), "{channel} is live already");
-                    *subscription = Some(grant);
+                    assert!(subscription.is_err(), "{channel} is live already");
+                    *subscription = Ok(grant);
                 }
             }
         }

@@ -293,15 +293,14 @@ impl World {
 
     /// Runs a subscribe that the broker answers.
     fn run(&self, client: &mut Client, request: SubscribeRequest) -> Came {
-        let Step::Call(call) = client.session.handle(subscribe(request), &mut client.place) else {
-            panic!("the broker is asked");
-        };
-        let Request::Attach { channel, options } = *call else {
-            panic!("for an attach: {call:?}");
+        let step = client.session.handle(subscribe(request), &mut client.place);
+        let Call { request, then } = called(step);
+        let Request::Attach { channel, options } = *request else {
+            panic!("an attach is asked for: {request:?}");
         };
         let attached = self.broker.attach(&channel, 0, &options).now_or_never();
         let answer = Answer::Attached(attached.unwrap());
-        let step = client.session.resume(answer, &mut client.place);
+        let step = client.session.resume(then, answer, &mut client.place);
         assert!(matches!(step, Step::Idle), "{step:?}");
         let error = client.last().error.as_ref();
         error.map_or(Done, |error| Error(error.code))
