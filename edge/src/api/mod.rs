@@ -12,6 +12,7 @@ mod openapi;
 mod raw;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
@@ -23,6 +24,7 @@ use axum::routing::any;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tidewire_config::{ErrorMode, HttpApi};
+use tokio::time::timeout;
 
 use crate::control::Control;
 use crate::services::Services;
@@ -34,6 +36,9 @@ pub use openapi::router as description;
 
 /// The largest request body, in bytes.
 const BODY_MAX: usize = 64 * 1024 * 1024;
+
+/// How long the body of a call may take to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the methods need.
 #[derive(Clone, Debug)]
@@ -75,12 +80,14 @@ impl Api {
         if !self.allows(request.headers(), request.uri()) {
             return Err(StatusCode::UNAUTHORIZED.into_response());
         }
-        to_bytes(request.into_body(), BODY_MAX)
-            .await
-            .map_err(|error| {
+        match timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_MAX)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "the body of an API call could not be read");
-                failure()
-            })
+                Err(failure())
+            }
+            Err(_elapsed) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
     }
 }
 

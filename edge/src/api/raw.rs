@@ -9,7 +9,9 @@ use super::ApiError;
 /// # Errors
 /// [`ApiError::Unwritable`] if it is not JSON.
 pub(super) fn compact(payload: &[u8]) -> Result<Box<RawValue>, ApiError> {
-    let text = std::str::from_utf8(payload).map_err(|_not_text| ApiError::Unwritable)?;
+    let text: &RawValue =
+        serde_json::from_slice(payload).map_err(|_not_json| ApiError::Unwritable)?;
+    let text = text.get();
     let mut out = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);
     for c in text.chars() {
@@ -60,7 +62,7 @@ mod tests {
 
     #[test]
     fn what_is_not_json_cannot_be_written() {
-        for payload in [&b"{"[..], b"\xff", b"", b"a b"] {
+        for payload in [&b"{"[..], b"\xff", b"", b"a b", b"1 2", b"tr ue"] {
             assert!(matches!(compact(payload), Err(ApiError::Unwritable)));
         }
     }

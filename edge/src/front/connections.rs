@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::rate::Rate;
+use super::route_of;
 use crate::services::Services;
 use crate::shard::Handle;
 use crate::transport::origin::AllowedOrigins;
@@ -51,7 +52,7 @@ impl Connections {
         let init = &self.services.settings.boot.init;
         let endpoints = if init.enabled {
             let answer = || async { ([(CONTENT_TYPE, "application/json; charset=utf-8")], "{}") };
-            endpoints.route(&init.handler_prefix.clone(), get(answer))
+            endpoints.route(route_of(&init.handler_prefix), get(answer))
         } else {
             endpoints
         };

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::shard::Shard;
 use crate::shard::inbox::{Event, Listener};
 use crate::shard::stream;
+use crate::transport::http::Refused;
 
 pub use accept::{accept, bind};
 pub use connections::Connections;
@@ -39,6 +40,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ends the HTTP connection on which a request came, whatever its client does not read.
 #[derive(Clone, Debug)]
 struct Abort(CancellationToken);
+
+/// Bytes that hyper may buffer of a request or a response.
+const BUFFER_MAX: usize = 64 * 1024;
 
 /// Sockets of one shard that may be in HTTP at once; the surplus is told to come again.
 const IN_FLIGHT_MAX: u64 = 4096;
@@ -82,13 +86,31 @@ impl Routers {
 }
 
 /// The user that the header of `client.user_id_http_header` names.
-fn user_of(headers: &HeaderMap, boot: &Config) -> Option<Box<str>> {
+///
+/// # Errors
+/// The header stands twice, one of them perhaps the client's own, or is not UTF-8.
+fn user_of(headers: &HeaderMap, boot: &Config) -> Result<Option<Box<str>>, Refused> {
     let name = &boot.client.user_id_http_header;
     if name.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let user = headers.get(name)?.to_str().ok()?;
-    (!user.is_empty()).then(|| user.into())
+    let mut values = headers.get_all(name).iter();
+    let (Some(user), None) = (values.next(), values.next()) else {
+        return match headers.contains_key(name) {
+            true => Err(Refused::BadRequest),
+            false => Ok(None),
+        };
+    };
+    let user = std::str::from_utf8(user.as_bytes()).map_err(|_not_text| Refused::BadRequest)?;
+    Ok((!user.is_empty()).then(|| user.into()))
+}
+
+/// A path of the configuration as a route.
+fn route_of(prefix: &str) -> &str {
+    match prefix.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    }
 }
 
 async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: CancellationToken) {
@@ -115,6 +137,7 @@ async fn serve_http(socket: TcpStream, router: Router, stop: CancellationToken) 
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(BUFFER_MAX)
         .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     tokio::pin!(connection);

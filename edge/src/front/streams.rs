@@ -19,9 +19,8 @@ use hyper::body::Frame;
 use tidewire_config::HttpResponses;
 use tidewire_protocol::Encoding;
 use tokio::time::timeout;
-use uuid::Uuid;
 
-use super::{Abort, user_of};
+use super::{Abort, route_of, user_of};
 use crate::control::ControlError;
 use crate::services::Services;
 use crate::session::Link;
@@ -47,16 +46,19 @@ impl StreamFront {
         let boot = &self.0.settings.boot;
         let mut router = Router::new();
         if boot.http_stream.enabled {
-            router = router.route(&boot.http_stream.handler_prefix, any(http_stream));
+            router = router.route(route_of(&boot.http_stream.handler_prefix), any(http_stream));
         }
         if boot.sse.enabled {
-            router = router.route(&boot.sse.handler_prefix, any(sse));
+            router = router.route(route_of(&boot.sse.handler_prefix), any(sse));
         }
         if boot.uni_sse.enabled {
-            router = router.route(&boot.uni_sse.handler_prefix, any(uni_sse));
+            router = router.route(route_of(&boot.uni_sse.handler_prefix), any(uni_sse));
         }
         if boot.uni_http_stream.enabled {
-            router = router.route(&boot.uni_http_stream.handler_prefix, any(uni_http_stream));
+            router = router.route(
+                route_of(&boot.uni_http_stream.handler_prefix),
+                any(uni_http_stream),
+            );
         }
         router.with_state(self.clone())
     }
@@ -68,7 +70,7 @@ impl StreamFront {
             return Router::new();
         }
         Router::new()
-            .route(&boot.emulation.handler_prefix, any(emulate))
+            .route(route_of(&boot.emulation.handler_prefix), any(emulate))
             .with_state(self.clone())
     }
 
@@ -98,8 +100,9 @@ impl StreamFront {
             tracing::error!("a stream was asked for on no connection");
             return Err(Refused::Internal);
         };
+        let user = user_of(&head.headers, &self.0.settings.boot)?;
         let (pipe, body) = pipe(abort);
-        let session = Box::new(Uuid::new_v4());
+        let session = Box::new(shard.session_id());
         let link = if variant.unidirectional {
             Link::Unidirectional(session)
         } else {
@@ -109,7 +112,7 @@ impl StreamFront {
             stream: Stream::Pipe(pipe),
             variant,
             link,
-            user: user_of(&head.headers, &self.0.settings.boot),
+            user,
             message: Some(message),
             received: Vec::new(),
         });
@@ -232,7 +235,7 @@ async fn emulate(State(front): State<StreamFront>, request: Request) -> Response
             Ok(true) => Ok(StatusCode::NO_CONTENT.into_response()),
             Ok(false) => Err(Refused::UnknownNode),
             Err(error) => {
-                tracing::warn!(%error, "commands of an emulated client were not delivered");
+                tracing::debug!(%error, "commands of an emulated client were not delivered");
                 Err(match error {
                     ControlError::Busy => Refused::Busy,
                     ControlError::Pattern(_)

@@ -17,7 +17,7 @@ use tidewire_protocol::Encoding;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::user_of;
+use super::{route_of, user_of};
 use crate::services::Services;
 use crate::session::Link;
 use crate::shard::stream::Stream;
@@ -47,10 +47,13 @@ impl WebSocketFront {
         let boot = &self.services.settings.boot;
         let mut router = Router::new();
         if !boot.websocket.disabled {
-            router = router.route(&boot.websocket.handler_prefix, any(bidirectional));
+            router = router.route(route_of(&boot.websocket.handler_prefix), any(bidirectional));
         }
         if boot.uni_websocket.enabled {
-            router = router.route(&boot.uni_websocket.handler_prefix, any(unidirectional));
+            router = router.route(
+                route_of(&boot.uni_websocket.handler_prefix),
+                any(unidirectional),
+            );
         }
         router.with_state(self)
     }
@@ -78,13 +81,16 @@ async fn bidirectional(State(front): State<WebSocketFront>, request: Request) ->
         Encoding::Json
     };
     let boot = &front.services.settings.boot;
+    let Ok(user) = user_of(request.headers(), boot) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
     let extension = extension(&request, boot.websocket.compression);
     let client = Client {
         variant: Variant::bidirectional(encoding, framing(extension)),
         link: Link::Duplex {
             frame_pings: upgrade.frame_ping_pong,
         },
-        user: user_of(request.headers(), boot),
+        user,
         message: None,
     };
     switch(
@@ -106,11 +112,14 @@ async fn unidirectional(State(front): State<WebSocketFront>, request: Request) -
         return (StatusCode::BAD_REQUEST, uni::INVALID_CONNECT).into_response();
     };
     let boot = &front.services.settings.boot;
+    let Ok(user) = user_of(request.headers(), boot) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
     let extension = extension(&request, boot.uni_websocket.compression);
     let client = Client {
         variant: Variant::unidirectional(framing(extension)),
         link: Link::Unidirectional(Box::new(Uuid::new_v4())),
-        user: user_of(request.headers(), boot),
+        user,
         message,
     };
     switch(request, client, &upgrade.accept, extension, None)

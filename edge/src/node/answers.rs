@@ -89,16 +89,15 @@ impl Answerer for Answers {
         let Ok(session) = Uuid::try_parse(session) else {
             return true;
         };
-        let cost = commands.len();
-        if !self.shards.iter().all(|shard| shard.inbox.has_room(cost)) {
-            return false;
-        }
-        // Which shard has it, only the shards know.
-        for shard in self.shards.iter() {
-            let commands = commands.clone();
+        let [shard, ..] = session.into_bytes();
+        let Some(shard) = self.shards.get(usize::from(shard)) else {
+            return true;
+        };
+        let has_room = shard.inbox.has_room(commands.len());
+        if has_room {
             shard.inbox.post(Event::Emulated(session, commands));
         }
-        true
+        has_room
     }
 
     fn answer(&self, question: Question) -> BoxFuture<'_, Answer> {

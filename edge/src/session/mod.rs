@@ -24,6 +24,7 @@ use crate::broker::{
 };
 use crate::config::Live;
 
+pub use commands::connect::{LIFETIME_MAX_SECS, ttl};
 pub use grant::{Delta, Grant, ServerPlan, Who, with_delta};
 pub use state::{Session, Then};
 
@@ -75,6 +76,22 @@ pub enum Request {
         /// The user.
         user: Box<str>,
     },
+}
+
+impl Request {
+    /// The channel to which it attaches the shard.
+    #[must_use]
+    pub fn attaches(&self) -> Option<&str> {
+        match self {
+            Self::Attach { channel, .. } => Some(channel),
+            Self::Verify { .. }
+            | Self::VerifySubscription { .. }
+            | Self::Publish { .. }
+            | Self::History { .. }
+            | Self::Presence { .. }
+            | Self::DisconnectUser { .. } => None,
+        }
+    }
 }
 
 /// The answer to a [`Request`], in the same order.

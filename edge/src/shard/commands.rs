@@ -15,7 +15,7 @@ use crate::auth::{Overrides, SubscriptionOptions};
 use crate::broker::{Attached, BrokerError, Position};
 use crate::control::{NodeCommand, ServerOverrides, ServerSubscription, Target};
 use crate::services::unix_time;
-use crate::session::{Answer, ServerPlan};
+use crate::session::{Answer, LIFETIME_MAX_SECS, ServerPlan, ttl};
 
 impl Turn<'_> {
     /// Does what a command says to the connections that it is for.
@@ -101,7 +101,7 @@ impl Turn<'_> {
         if expire_at > 0 && expire_at <= now {
             return self.close(key, &DisconnectCode::ConnectionExpired.into());
         }
-        let expires = (expire_at > 0).then_some(expire_at);
+        let expires = (expire_at > 0).then(|| expire_at.min(now.saturating_add(LIFETIME_MAX_SECS)));
         if let Some(conn) = self.state.get_mut(key)
             && expires.is_some()
             && !info.is_empty()
@@ -109,7 +109,7 @@ impl Turn<'_> {
             conn.session.set_info(info.to_vec().into());
         }
         self.expire_at(key, expires);
-        let ttl = expires.map_or(0, |at| u32::try_from(at - now).unwrap_or(u32::MAX));
+        let ttl = expires.map_or(0, |at| ttl(at, now));
         self.push_message(
             key,
             Push {

@@ -19,6 +19,9 @@ use super::ask::{Ask, Told};
 /// Bytes of deliveries that may wait in one inbox.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Counted for commands beside their bytes.
+const EVENT_BYTES: usize = 64;
+
 /// Which listener accepted a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
@@ -33,7 +36,7 @@ pub enum Listener {
 pub enum Event {
     /// A channel's event.
     Delivery(Delivery),
-    /// Commands of an emulated client, by its session's id; every shard is given them.
+    /// Commands of an emulated client, by its session's id.
     Emulated(Uuid, Bytes),
     /// An accepted socket to serve.
     Socket(TcpStream, Listener),
@@ -59,7 +62,7 @@ impl Inbox {
     pub fn post(&self, event: Event) {
         let cost = match &event {
             Event::Delivery(delivery) => delivery.cost(),
-            Event::Emulated(_, commands) => commands.len(),
+            Event::Emulated(_, commands) => commands.len() + EVENT_BYTES,
             Event::Socket(..) | Event::Ask(..) | Event::CloseAll(_) => 0,
         };
         let was_empty = {

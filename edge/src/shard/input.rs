@@ -168,9 +168,14 @@ impl Turn<'_> {
                         Some(payload)
                     };
                     if let Some(message) = message
-                        && let Next::Call(request) = self.message(key, message)
+                        && let Next::Call(call) = self.message(key, message)
                     {
-                        result = Next::Call(request);
+                        result = Next::Call(call);
+                        // More commands may run: the driver comes back for them, behind the rest of this message.
+                        let conn = self.state.get(key);
+                        if conn.is_some_and(|conn| conn.phase == Phase::Open) {
+                            break;
+                        }
                     }
                 }
                 Event::Ping(payload) => {

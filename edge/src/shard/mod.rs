@@ -252,6 +252,25 @@ impl Shard {
         self.enter(key, |turn, key| turn.resume(key, then, answer))
     }
 
+    /// The broker was asked to attach these channels and asks no more: whoever wanted one may have given it up.
+    pub(crate) fn attached(&self, channels: &[Arc<str>]) {
+        let state = self.state.borrow();
+        for channel in channels {
+            if state.hub.id(channel).is_none() {
+                self.services.broker.detach(channel, self.id);
+            }
+        }
+    }
+
+    /// A new session's id: random, but for the number of the shard that has it.
+    #[must_use]
+    pub fn session_id(&self) -> Uuid {
+        let mut bytes = Uuid::new_v4().into_bytes();
+        let [first, ..] = &mut bytes;
+        *first = u8::try_from(self.id).unwrap_or_default();
+        Uuid::from_bytes(bytes)
+    }
+
     /// Whether a driver that awaits an answer may read on.
     pub(crate) fn may_read(&self, key: ConnKey) -> bool {
         let state = self.state.borrow();

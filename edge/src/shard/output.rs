@@ -93,12 +93,13 @@ impl Turn<'_> {
         let Some(conn) = self.state.get(key) else {
             return;
         };
-        if !conn.session.is_ready() {
-            conn.stream.refuse(reason.code, &reason.reason);
-        }
         let variant = conn.variant;
+        let refused = (!conn.session.is_ready()).then(|| Rc::clone(&conn.stream));
         if !self.begin_closing(key, reason.code) {
             return;
+        }
+        if let Some(stream) = refused {
+            stream.refuse(reason.code, &reason.reason);
         }
         let uni = &self.shard.services.settings.boot.uni_websocket;
         let (pushes, closes) = match (variant.framing.is_websocket(), variant.unidirectional) {
@@ -106,8 +107,8 @@ impl Turn<'_> {
             (true, true) => (!uni.disable_disconnect_push, !uni.disable_closing_handshake),
             (false, _) => (true, false),
         };
-        // "Connection closed" is never said: the stream just ends.
-        let is_said = reason.code != DisconnectCode::ConnectionClosed.code();
+        // "Connection closed", or no code at all, is never said: the stream just ends.
+        let is_said = reason.code != 0 && reason.code != DisconnectCode::ConnectionClosed.code();
         if pushes && is_said {
             self.push_disconnect(key, variant, reason);
         }

@@ -20,6 +20,9 @@ const OUTPUT_MAX: usize = 32 * 1024;
 /// Bytes of messages that may wait for the session.
 const INPUT_MAX: usize = 256 * 1024;
 
+/// Counted for each message beside its bytes: an empty one costs memory too.
+const MESSAGE_BYTES: usize = 64;
+
 /// The shard's end.
 #[derive(Debug)]
 pub struct Pipe {
@@ -109,10 +112,11 @@ impl Pipe {
     /// So much is waiting already that it is refused.
     pub fn feed(&self, message: Bytes) -> Result<(), TooMany> {
         let mut state = self.shared.lock();
-        if state.input_bytes.saturating_add(message.len()) > INPUT_MAX {
+        let cost = message.len().saturating_add(MESSAGE_BYTES);
+        if state.input_bytes.saturating_add(cost) > INPUT_MAX {
             return Err(TooMany);
         }
-        state.input_bytes += message.len();
+        state.input_bytes += cost;
         state.input.push_back(message);
         drop(state);
         self.shared.readable.notify_one();
@@ -129,7 +133,7 @@ impl Pipe {
         let Some(message) = state.input.pop_front() else {
             return Message::Empty;
         };
-        state.input_bytes -= message.len();
+        state.input_bytes -= message.len() + MESSAGE_BYTES;
         Message::Some(message)
     }
 
@@ -315,7 +319,8 @@ mod tests {
         pipe.readable().await;
         assert_eq!(pipe.read(), Message::Some("one".into()));
         assert_eq!(pipe.read(), Message::Some("two".into()));
-        pipe.feed(vec![0; INPUT_MAX].into()).unwrap();
+        pipe.feed(vec![0; INPUT_MAX - MESSAGE_BYTES].into())
+            .unwrap();
         drop(body);
         pipe.readable().await;
         assert_eq!(pipe.read(), Message::Ended);

@@ -18,7 +18,17 @@ impl Turn<'_> {
             return self.run_unidirectional(key, message);
         }
         let mut commands = decode::commands(conn.variant.encoding, message);
-        while let Some(command) = commands.next() {
+        loop {
+            let rest = commands.rest();
+            let Some(command) = commands.next() else {
+                return Next::Read;
+            };
+            if let Ok(command) = &command
+                && command.unsubscribe.is_some()
+                && self.wait_for_answers(key, rest)
+            {
+                return Next::Read;
+            }
             self.shard.handle.counters.commands.add(1);
             let step = match command {
                 Ok(command) => self.command(key, command),
@@ -44,7 +54,21 @@ impl Turn<'_> {
                 }
             }
         }
-        Next::Read
+    }
+
+    /// Whether other commands of the client wait: an unsubscribe must not overtake the subscribe that it ends, so it
+    /// is parked, and so is everything behind it.
+    fn wait_for_answers(&mut self, key: ConnKey, commands: &[u8]) -> bool {
+        let Some(conn) = self.state.get_mut(key) else {
+            return false;
+        };
+        if conn.calls == 0 || conn.phase != Phase::Open {
+            return false;
+        }
+        conn.phase = Phase::Calling;
+        let backlog = conn.backlog.get_or_insert_default();
+        backlog.park_front(commands.to_vec());
+        true
     }
 
     /// The first message of a client that only listens is its connect request; it has nothing more to say.
@@ -77,7 +101,8 @@ impl Turn<'_> {
                 let most = self.shard.services.settings.boot.client.concurrency.max(1);
                 if let Some(conn) = self.state.get_mut(key) {
                     conn.calls += 1;
-                    if conn.calls >= most || conn.session.is_connecting() {
+                    let is_full = conn.calls >= most || conn.session.is_connecting();
+                    if is_full && conn.phase == Phase::Open {
                         conn.phase = Phase::Calling;
                     }
                 }
@@ -147,14 +172,17 @@ impl Turn<'_> {
         step
     }
 
-    /// Feeds an answer back and goes on with what was parked behind its command.
+    /// Feeds an answer back and goes on with what was parked behind its command. The answer to a client that is being
+    /// closed is dropped.
     pub(super) fn resume(&mut self, key: ConnKey, then: Then, answer: Answer) -> Next {
         let Some(conn) = self.state.get_mut(key) else {
             return Next::End;
         };
         conn.calls = conn.calls.saturating_sub(1);
-        if conn.phase == Phase::Calling {
-            conn.phase = Phase::Open;
+        match conn.phase {
+            Phase::Closing | Phase::Dead(_) => return Next::Read,
+            Phase::Calling => conn.phase = Phase::Open,
+            Phase::Open => {}
         }
         let mut session = std::mem::take(&mut conn.session);
         self.deliver_own(&answer);
@@ -167,8 +195,13 @@ impl Turn<'_> {
     }
 
     fn restore(&mut self, key: ConnKey, session: Session) {
-        if let Some(conn) = self.state.get_mut(key) {
-            conn.session = session;
+        let Some(conn) = self.state.get_mut(key) else {
+            return;
+        };
+        conn.session = session;
+        // Closed by its own command: then it was retired without its session.
+        if conn.phase == Phase::Closing {
+            self.retire(key);
         }
     }
 

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -16,7 +15,7 @@ use tokio::sync::RwLock;
 
 use crate::support::client::Client;
 use crate::support::server::Server;
-use crate::support::token;
+use crate::support::{eventually, token};
 use crate::tokens::KINDS;
 
 /// A key for ES256 under a name.
@@ -141,8 +140,9 @@ async fn clients_connect_subscribe_and_refresh_with_tokens_of_keys_that_are_fetc
     assert_eq!(refused.closed().await.0, 3500);
 }
 
-/// A client of this many commands at once whose two subscribes wait for a key, with a third command behind them.
-async fn waiting(concurrency: u32) -> Vec<u64> {
+/// A client of this many commands at once, with these commands in one frame behind a subscribe that waits for a key,
+/// and the ids of the replies in the order of their coming. `before` of them come before the key.
+async fn replies(concurrency: u32, behind: &[Value], before: usize) -> Vec<u64> {
     let keys = KeyServer::start().await;
     let key = Key::new("key");
     keys.serve(&[&key]);
@@ -153,35 +153,50 @@ async fn waiting(concurrency: u32) -> Vec<u64> {
     }}));
     let mut client = Client::connected(&server, "42").await;
     let held = keys.gate.write().await;
-    let mut ids = Vec::new();
-    for channel in ["a", "b"] {
-        let token = key.token(&json!({"sub": "42", "channel": channel}));
-        let subscribe = json!({"subscribe": {"channel": channel, "token": token}});
-        ids.push(u64::from(client.command(subscribe).await));
+    let token = key.token(&json!({"sub": "42", "channel": "a"}));
+    let mut frame = json!({"id": 100, "subscribe": {"channel": "a", "token": token}}).to_string();
+    for command in behind {
+        frame.push_str(&format!("\n{command}"));
     }
-    ids.push(u64::from(client.command(json!({"rpc": {}})).await));
+    client.send(&frame).await;
+    // The whole frame was looked at when the key is asked for.
+    eventually("a request", 1, async || keys.requests()).await;
     let mut order = Vec::new();
-    if concurrency > 2 {
-        order.push(client.recv().await["id"].as_u64().unwrap());
-    } else {
-        client.silence(Duration::from_millis(50)).await;
+    let mut next = async || client.recv().await["id"].as_u64().unwrap();
+    for _ in 0..before {
+        order.push(next().await);
     }
     drop(held);
-    while order.len() < 3 {
-        order.push(client.recv().await["id"].as_u64().unwrap());
+    while order.len() < behind.len() + 1 {
+        order.push(next().await);
     }
-    let place = |id: &u64| ids.iter().position(|it| it == id).unwrap() as u64;
-    order.iter().map(place).collect()
+    eventually("its end", [1, 1, 0, 0], async || {
+        if behind.iter().any(|it| it["unsubscribe"].is_object()) {
+            server.counts().await
+        } else {
+            [1, 1, 0, 0]
+        }
+    })
+    .await;
+    order
 }
 
 #[tokio::test]
 async fn as_many_commands_wait_for_keys_as_the_concurrency_says() {
-    assert_eq!(waiting(0).await, [0, 1, 2]);
-    assert_eq!(waiting(1).await, [0, 1, 2]);
-    let two = waiting(2).await;
-    assert_ne!(two[0], 2, "the third waits for one of them: {two:?}");
-    let three = waiting(3).await;
-    assert_eq!(three[0], 2, "{three:?}");
+    let rpc = [json!({"id": 101, "rpc": {}})];
+    for alone in [0, 1] {
+        assert_eq!(replies(alone, &rpc, 0).await, [100, 101]);
+    }
+    assert_eq!(replies(2, &rpc, 1).await, [101, 100]);
+}
+
+#[tokio::test]
+async fn an_unsubscribe_does_not_overtake_its_subscribe() {
+    let unsubscribe = json!({"id": 101, "unsubscribe": {"channel": "a"}});
+    let behind = [unsubscribe, json!({"id": 102, "rpc": {}})];
+    for concurrency in [0, 2, 8] {
+        assert_eq!(replies(concurrency, &behind, 0).await, [100, 101, 102]);
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod calls;
 mod channels;
 mod commands;
 mod compression;

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 
 use crate::support::client::Client;
+use crate::support::raw::{self, Raw};
 use crate::support::server::Server;
 use crate::support::stream::Stream;
 use crate::support::{eventually, token};
@@ -103,6 +104,47 @@ async fn any_node_takes_commands_for_the_node_that_holds_the_stream() {
         .await;
     assert_eq!(emulate("zz", &ids[1], subscribe).await, 204);
     assert_eq!(emulate(&ids[0], "zz", subscribe).await, 404);
+}
+
+#[tokio::test]
+async fn a_subscribe_that_is_given_up_leaves_no_channel_behind() {
+    let nats = NatsServer::start();
+    let frame = |text: &str| raw::frame(raw::TEXT, text.as_bytes());
+    let connect = frame(&json!({"id": 1, "connect": {"token": token::of("1")}}).to_string());
+    let subscribe = |channel: &str| json!({"id": 2, "subscribe": {"channel": channel}});
+    // Closed while the broker is asked.
+    let node = node(&nats).await;
+    for number in 0..10 {
+        let mut client = Raw::open(node.address).await;
+        let subscribe = frame(&subscribe(&format!("x{number}")).to_string());
+        let bad = raw::unmasked(raw::TEXT, b"{}");
+        client
+            .send(&[connect.clone(), subscribe, bad].concat())
+            .await;
+        assert!(client.recv().await.contains("connect"));
+        assert_eq!(client.closed().await.0, 1002);
+    }
+    eventually("nothing", [0; 4], async || node.counts().await).await;
+    // Unsubscribed while the broker is asked.
+    drop(node);
+    let nats = NatsServer::start();
+    let mut options = options(&nats.url());
+    options["client"] = json!({"concurrency": 4});
+    let node = Server::start(&options);
+    publishes(&node).await;
+    let mut client = Raw::open(node.address).await;
+    client.send(&connect).await;
+    client.recv().await;
+    for number in 0..10 {
+        let channel = format!("x{number}");
+        let unsubscribe = json!({"id": 3, "unsubscribe": {"channel": channel}});
+        client
+            .text(&format!("{}\n{unsubscribe}", subscribe(&channel)))
+            .await;
+        assert_eq!(client.recv().await, "{\"id\":2,\"subscribe\":{}}");
+        assert_eq!(client.recv().await, "{\"id\":3,\"unsubscribe\":{}}");
+    }
+    eventually("no channel", [1, 1, 0, 0], async || node.counts().await).await;
 }
 
 #[tokio::test]

@@ -170,10 +170,10 @@ async fn events_go_to_whoever_asks_by_get_or_post() {
 
 #[tokio::test]
 async fn pongs_come_by_requests_and_their_lack_ends_the_stream() {
-    let pings = json!({"client": {"ping_interval": "300ms", "pong_timeout": "200ms"}});
+    let pings = json!({"client": {"ping_interval": "1s", "pong_timeout": "900ms"}});
     let server = Server::start(&with(pings));
     let mut client = Client::connect(&server).await;
-    for _ in 0..3 {
+    for _ in 0..2 {
         client.stream.recv("{}\n").await;
         client.emulate("{}").await;
     }
@@ -300,7 +300,7 @@ async fn a_shutdown_ends_streams_with_their_reason() {
 async fn the_api_finds_a_client_by_its_session() {
     let server = Server::start(&options());
     let mut client = Client::connect(&server).await;
-    let other = Client::connect(&server).await;
+    let mut other = Client::connect(&server).await;
     let request = json!({"user": "", "session": client.session});
     server.result("disconnect", request).await;
     client
@@ -309,7 +309,10 @@ async fn the_api_finds_a_client_by_its_session() {
         .await;
     client.stream.ended().await;
     eventually("one left", 1, async || server.counts().await[0]).await;
-    drop(other);
+    // Without a code there is nothing to say.
+    let request = json!({"user": "", "session": other.session, "disconnect": {}});
+    server.result("disconnect", request).await;
+    other.stream.ended().await;
 }
 
 #[tokio::test]
@@ -330,6 +333,27 @@ async fn streams_do_not_count_as_sockets_in_http() {
     assert_eq!(server.metric(accepted).await, 1);
     drop(client);
     eventually("none", (0, 1), figure).await;
+}
+
+#[tokio::test]
+async fn a_slash_behind_a_prefix_is_none() {
+    let prefix = |path: &str| json!({"enabled": true, "handler_prefix": format!("{path}/")});
+    let server = Server::start(&with(json!({
+        "http_stream": prefix(HTTP_STREAM), "uni_sse": prefix("/connection/uni_sse"),
+        "init": prefix("/connection/init"),
+        "emulation": {"handler_prefix": "/emulation/"},
+        "websocket": {"handler_prefix": "/connection/websocket/"},
+    })));
+    let client = Client::connect(&server).await;
+    client.emulate("{}").await;
+    for path in ["/connection/init", "/connection/uni_sse"] {
+        assert_eq!(
+            Stream::open(&server, "GET", path, &[], "").await.status(),
+            200,
+            "{path}"
+        );
+    }
+    super::support::raw::Raw::open(server.address).await;
 }
 
 #[tokio::test]

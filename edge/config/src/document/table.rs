@@ -40,7 +40,8 @@ pub fn filled(page: &str) -> Result<String, PageError> {
             continue;
         };
         text.push_str(&table(prefixes)?);
-        if !lines.any(|line| line == END) {
+        let next = lines.find(|line| *line == END || line.starts_with(BEGIN));
+        if next != Some(END) {
             return Err(PageError::NoEnd(line.to_owned()));
         }
         text.push_str(END);
@@ -112,6 +113,8 @@ mod tests {
     #[test]
     fn a_table_without_an_end_would_eat_the_page() {
         let page = "<!-- options: sse -->\nall the rest\n";
+        assert!(matches!(filled(page), Err(PageError::NoEnd(_))));
+        let page = "<!-- options: sse -->\ntext\n<!-- options: init -->\n<!-- /options -->\n";
         assert!(matches!(filled(page), Err(PageError::NoEnd(_))));
     }
 }

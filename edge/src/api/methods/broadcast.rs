@@ -1,11 +1,16 @@
 //! `broadcast`: one publication into many channels (server-api.md section 5.2).
 
+use futures::StreamExt as _;
+use futures::stream;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::publish::{BroadcastRequest, PublishResult};
 use super::{Api, ApiError};
 use crate::api::error::ErrorBody;
+
+/// Channels that are published to at the same time.
+const AT_ONCE_MAX: usize = 1024;
 
 /// What became of the publication in each channel.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -32,12 +37,12 @@ pub(super) async fn call(
     if channels.is_empty() {
         return Err(ApiError::BadRequest);
     }
-    let mut responses = Vec::with_capacity(channels.len());
-    for channel in &channels {
-        responses.push(match content.publish(api, channel).await {
-            Ok(result) => PublishResponse::Result(result),
-            Err(error) => PublishResponse::Error(error.body()),
-        });
-    }
-    Ok(BroadcastResult { responses })
+    let publish = async |channel: String| match content.publish(api, &channel).await {
+        Ok(result) => PublishResponse::Result(result),
+        Err(error) => PublishResponse::Error(error.body()),
+    };
+    let published = stream::iter(channels).map(publish).buffered(AT_ONCE_MAX);
+    Ok(BroadcastResult {
+        responses: published.collect().await,
+    })
 }

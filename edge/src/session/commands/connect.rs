@@ -17,7 +17,7 @@ use crate::session::state::{Identity, Pending, Phase, call};
 use crate::session::{Ctx, Link, Request, Session, Settle, Step, Who};
 
 /// An expiring connection ends after at most a year, whatever its token says.
-const LIFETIME_MAX_SECS: u64 = 365 * 24 * 3600;
+pub const LIFETIME_MAX_SECS: u64 = 365 * 24 * 3600;
 
 /// A connect whose token is being verified.
 #[derive(Debug)]
@@ -386,7 +386,7 @@ pub(in crate::session) fn expiry(claims: &ConnectClaims, now: u64) -> Option<u64
 }
 
 /// Seconds until `expire_at`: at least 1 (some SDKs require it), at most a year.
-pub(in crate::session) fn ttl(expire_at: u64, now: u64) -> u32 {
+pub fn ttl(expire_at: u64, now: u64) -> u32 {
     u32::try_from(expire_at.saturating_sub(now).clamp(1, LIFETIME_MAX_SECS)).unwrap_or(u32::MAX)
 }
 

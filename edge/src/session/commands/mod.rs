@@ -1,6 +1,6 @@
 //! One file per command: its checks, its effect, its reply.
 
-pub(super) mod connect;
+pub(in crate::session) mod connect;
 pub(super) mod history;
 pub(super) mod presence;
 pub(super) mod publish;
