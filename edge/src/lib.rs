@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod internal;
 pub mod metrics;
 pub mod node;
+pub mod refusals;
 pub mod services;
 pub mod session;
 pub mod shard;

@@ -220,6 +220,7 @@ impl Node {
         tracing::info!(
             wait_ms = wait.as_millis(),
             connections = self.connections(),
+            option = "tidewire.drain.endpoint_propagation",
             "draining"
         );
         tokio::time::sleep(wait).await;

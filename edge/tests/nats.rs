@@ -248,10 +248,15 @@ async fn what_is_no_push_is_counted_and_the_rest_goes_on() {
     peer.publish("test.client.x", Bytes::from_static(b"\xff\xff"))
         .await
         .unwrap();
-    peer.flush().await.unwrap();
+    let stats = node.core().stats();
+    let counted = async {
+        while stats.decode_errors.load(Ordering::Relaxed) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(SOON, counted).await.unwrap();
     node.publish("x", "good").await.unwrap();
     assert_eq!(node.next().await, "good");
-    let stats = node.core().stats();
     let counts = [
         &stats.messages_received,
         &stats.decode_errors,

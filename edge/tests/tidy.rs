@@ -22,6 +22,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("delta", &[]),
     ("demo", &[]),
     ("filter", &[]),
+    ("refusals", &[]),
     ("config", &["auth"]),
     ("control", &["broker"]),
     // Of auth and broker only the values in requests and answers.
@@ -43,7 +44,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "transport",
         ],
     ),
-    ("api", &["broker", "config", "control", "services"]),
+    (
+        "api",
+        &["broker", "config", "control", "refusals", "services"],
+    ),
     // Built for the fuzz targets only; nobody imports it.
     (
         "fuzzing",
@@ -73,6 +77,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
             "control",
             "demo",
+            "refusals",
             "services",
             "session",
             "shard",

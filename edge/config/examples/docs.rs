@@ -7,7 +7,9 @@ use std::process::ExitCode;
 
 use tidewire_config::document::{filled, markdown_of};
 
-const HEAD: &str = "# Options\n\nEvery option with its type, default and environment variable. Generated; do not edit.\n\n";
+const HEAD: &str = "# Options\n\nEvery option with its type, default and environment variable. Generated; do not edit.\n\n\
+    In a file a zero (`0`, `\"0s\"`) stands for the default; from the environment or a flag it is a zero. A `[]string` there is \
+    separated by spaces, or a JSON list. Durations are written with a unit: `25s`, `1m30s`, `250ms`.\n\n";
 
 type Failure = Box<dyn std::error::Error>;
 

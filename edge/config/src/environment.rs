@@ -169,10 +169,13 @@ pub(crate) fn apply(
 fn warn_of_unknown(variables: &Variables<'_>, report: &mut Report) {
     let options: Vec<String> = leaves().iter().map(|(path, _)| variable(path)).collect();
     for (suffix, given) in &variables.by_suffix {
-        if variables.used.contains(*suffix) || is_foreign(suffix) {
+        if variables.used.contains(*suffix) {
             continue;
         }
-        for (name, _) in given {
+        for (name, value) in given {
+            if is_foreign(suffix, value) {
+                continue;
+            }
             let name = (*name).to_owned();
             report.warnings.push(match known::of_variable(suffix) {
                 Some(Meaning::Later) => Warning::UnsupportedVariable { name },
@@ -189,9 +192,15 @@ fn warn_of_unknown(variables: &Variables<'_>, report: &mut Report) {
 
 /// Variables with our prefix that are no options: those of users, and those that Kubernetes sets
 /// for a Service whose name begins like ours.
-fn is_foreign(suffix: &str) -> bool {
+fn is_foreign(suffix: &str, value: &str) -> bool {
     if suffix.starts_with("VAR_") {
         return true;
+    }
+    // The link itself is an address; a bare number is a misspelt option.
+    let is_link_itself = suffix == "PORT"
+        || suffix.ends_with("_PORT") && !suffix.contains("SERVICE_") && !suffix.contains("_PORT_");
+    if is_link_itself && !value.contains("://") {
+        return false;
     }
     let is_link = |at: usize| {
         let before = suffix.get(..at).unwrap_or_default();
@@ -211,18 +220,28 @@ mod tests {
 
     #[test]
     fn service_links_and_user_variables_are_foreign() {
-        for name in [
-            "VAR_X",
-            "PORT",
-            "PORT_8000_TCP",
-            "SERVICE_HOST",
-            "API_PORT_9000_TCP_ADDR",
-            "MY_2_SERVICE_PORT",
+        for (name, value) in [
+            ("VAR_X", "1"),
+            ("PORT", "tcp://10.0.0.1:8000"),
+            ("PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+            ("SERVICE_HOST", "10.0.0.1"),
+            ("API_PORT", "udp://10.0.0.1:8000"),
+            ("API_PORT_9000_TCP_ADDR", "10.0.0.1"),
+            ("API_PORT_9000_TCP_PORT", "9000"),
+            ("MY_2_SERVICE_PORT", "9000"),
         ] {
-            assert!(is_foreign(name), "{name}");
+            assert!(is_foreign(name, value), "{name}");
         }
-        for name in ["VAR", "SUPPORT", "SERVICE", "api_PORT", "CLIENT_INSECUR"] {
-            assert!(!is_foreign(name), "{name}");
+        for name in [
+            "VAR",
+            "SUPPORT",
+            "SERVICE",
+            "api_PORT",
+            "CLIENT_INSECUR",
+            "PORT",
+            "HTTP_SEVER_PORT",
+        ] {
+            assert!(!is_foreign(name, "9000"), "{name}");
         }
     }
 

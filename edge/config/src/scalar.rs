@@ -156,7 +156,10 @@ fn to_list(value: &Value) -> Option<Value> {
             .iter()
             .map(|item| to_text(item).map(Value::from))
             .collect(),
-        Value::String(text) => Some(text.split_whitespace().map(Value::from).collect()),
+        Value::String(text) => match serde_json::from_str::<Vec<String>>(text) {
+            Ok(items) => Some(items.into_iter().map(Value::from).collect()),
+            Err(_not_a_json_list) => Some(text.split_whitespace().map(Value::from).collect()),
+        },
         Value::Number(number) => Some(vec![Value::from(number.to_string())]),
         Value::Null | Value::Bool(_) | Value::Object(_) => None,
     };

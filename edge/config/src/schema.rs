@@ -190,8 +190,15 @@ fn collect(node: &Node, path: &str, has_variable: bool, found: &mut Vec<OptionIn
 fn collect_without_effect(value: &Value, node: &Node, path: &str, found: &mut Vec<String>) {
     match (&node.kind, value) {
         (Kind::Section(children), Value::Object(set)) => {
+            // In a section that is switched off nothing else is missed.
+            let is_off = children.iter().any(|(key, child)| {
+                let value = set.get("enabled").unwrap_or(&child.default);
+                key == "enabled" && *value == Value::Bool(false)
+            });
             for (key, child) in children {
-                if let Some(value) = set.get(key) {
+                if let Some(value) = set.get(key)
+                    && !is_off
+                {
                     collect_without_effect(value, child, &join(path, key), found);
                 }
             }

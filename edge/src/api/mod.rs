@@ -27,10 +27,10 @@ use tidewire_config::{ErrorMode, HttpApi};
 use tokio::time::timeout;
 
 use crate::control::Control;
+use crate::refusals::Refusals;
 use crate::services::Services;
 
 pub use error::ApiError;
-use key::Refusals;
 use lenient::BadBody;
 pub use openapi::router as description;
 

@@ -155,6 +155,9 @@ fn checkconfig(args: &SourceArgs, strict: bool) -> anyhow::Result<()> {
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
+    for path in loaded.without_effect {
+        eprintln!("warning: this option has no effect yet: {path}");
+    }
     Ok(())
 }
 

@@ -64,6 +64,11 @@ pub(super) fn start(loaded: Loaded, listeners: Listeners, sources: &Sources) -> 
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            tokio::spawn(async move {
+                interrupt.recv().await;
+                tracing::warn!("interrupted a second time, exiting at once");
+                std::process::exit(1);
+            });
             // The drain must not hang for ever; the thread ends with the process.
             std::thread::spawn(move || {
                 std::thread::sleep(timeout);

@@ -16,6 +16,7 @@ use axum::routing::get;
 
 use super::rate::Rate;
 use super::route_of;
+use crate::refusals::Refusals;
 use crate::services::Services;
 use crate::shard::Handle;
 use crate::transport::origin::AllowedOrigins;
@@ -27,6 +28,7 @@ pub struct Connections {
     origins: Arc<AllowedOrigins>,
     shards: Arc<[Arc<Handle>]>,
     rate: Option<Arc<Rate>>,
+    refusals: Arc<Refusals>,
 }
 
 impl Connections {
@@ -44,6 +46,7 @@ impl Connections {
             origins,
             shards,
             rate,
+            refusals: Arc::default(),
         }
     }
 
@@ -94,10 +97,17 @@ async fn cors(State(connections): State<Connections>, request: Request, next: Ne
         .get(ACCESS_CONTROL_REQUEST_HEADERS)
         .cloned();
     let mut response = next.run(request).await;
-    if connections
+    let allows = connections
         .origins
-        .allows(origin.as_ref().map(HeaderValue::as_bytes))
-    {
+        .allows(origin.as_ref().map(HeaderValue::as_bytes));
+    if !allows && let Some(requests) = connections.refusals.note() {
+        tracing::info!(
+            ?origin,
+            requests,
+            "a page was refused: its origin is not in client.allowed_origins"
+        );
+    }
+    if allows {
         let headers = response.headers_mut();
         let origin = origin.unwrap_or(HeaderValue::from_static(""));
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);

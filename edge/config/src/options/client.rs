@@ -130,5 +130,7 @@ pub struct PersonalChannel {
     /// The channel of user 42 is `#42`, in the namespace `ns` it is `ns:#42`.
     pub personal_channel_namespace: String,
     /// Close older connections of a user who connects again; needs presence in that namespace.
+    ///
+    /// Two that connect at the same moment may both stay.
     pub single_connection: bool,
 }

@@ -80,7 +80,9 @@ fn variables_follow_the_path_and_names_of_items_have_none() {
 #[test]
 fn options_without_effect_are_found_where_they_differ_from_the_default() {
     let layer = json!({
-        "Admin": { "password": "p", "enabled": false },
+        "Admin": { "password": "p", "enabled": true },
+        "swagger": { "enabled": false },
+        "uni_websocket": { "join_push_messages": true },
         "client": { "connection_rate_limit": 0, "channel_position_check_delay": "50s" },
         "channel": {
             "without_namespace": { "presence": true },
@@ -95,6 +97,7 @@ fn options_without_effect_are_found_where_they_differ_from_the_default() {
     assert_eq!(
         found,
         [
+            "admin.enabled",
             "admin.password",
             "client.channel_position_check_delay",
             "websocket.read_buffer_size",

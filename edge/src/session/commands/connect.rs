@@ -58,6 +58,7 @@ pub(in crate::session) fn handle(
     }
     let client = &ctx.live().config.client;
     if known.is_empty() && !client.insecure && !client.allow_anonymous_connect_without_token {
+        tracing::debug!(client = %session.client, "a client brought no token");
         return Step::Close(DisconnectCode::BadRequest.into());
     }
     let accepted = Accepted {
