@@ -198,7 +198,10 @@ fn is_foreign(suffix: &str, value: &str) -> bool {
     }
     // The link itself is an address; a bare number is a misspelt option.
     let is_link_itself = suffix == "PORT"
-        || suffix.ends_with("_PORT") && !suffix.contains("SERVICE_") && !suffix.contains("_PORT_");
+        || suffix.ends_with("_PORT")
+            && !suffix.contains("SERVICE_")
+            && !suffix.contains("_PORT_")
+            && !suffix.starts_with("PORT_");
     if is_link_itself && !value.contains("://") {
         return false;
     }
@@ -224,6 +227,7 @@ mod tests {
             ("VAR_X", "1"),
             ("PORT", "tcp://10.0.0.1:8000"),
             ("PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+            ("PORT_8000_TCP_PORT", "8000"),
             ("SERVICE_HOST", "10.0.0.1"),
             ("API_PORT", "udp://10.0.0.1:8000"),
             ("API_PORT_9000_TCP_ADDR", "10.0.0.1"),

@@ -158,6 +158,7 @@ fn to_list(value: &Value) -> Option<Value> {
             .collect(),
         Value::String(text) => match serde_json::from_str::<Vec<String>>(text) {
             Ok(items) => Some(items.into_iter().map(Value::from).collect()),
+            Err(_) if text.trim_start().starts_with("[\"") => None,
             Err(_not_a_json_list) => Some(text.split_whitespace().map(Value::from).collect()),
         },
         Value::Number(number) => Some(vec![Value::from(number.to_string())]),

@@ -9,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::telemetry;
 
+/// Interrupts so soon after the first are that one.
+const SAME_INTERRUPT: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Runs until SIGTERM or SIGINT.
 pub(super) fn serve(sources: &Sources) -> anyhow::Result<()> {
     let loaded = super::load(sources)?;
@@ -65,9 +68,14 @@ pub(super) fn start(loaded: Loaded, listeners: Listeners, sources: &Sources) -> 
                 _ = interrupt.recv() => {}
             }
             tokio::spawn(async move {
-                interrupt.recv().await;
-                tracing::warn!("interrupted a second time, exiting at once");
-                std::process::exit(1);
+                let first = tokio::time::Instant::now();
+                while interrupt.recv().await.is_some() {
+                    // A terminal and a wrapper may both hand on the same one.
+                    if first.elapsed() > SAME_INTERRUPT {
+                        tracing::warn!("interrupted a second time, exiting at once");
+                        std::process::exit(1);
+                    }
+                }
             });
             // The drain must not hang for ever; the thread ends with the process.
             std::thread::spawn(move || {

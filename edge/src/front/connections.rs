@@ -21,6 +21,9 @@ use crate::services::Services;
 use crate::shard::Handle;
 use crate::transport::origin::AllowedOrigins;
 
+/// How much of an origin is logged.
+const ORIGIN_CHARS: usize = 200;
+
 /// What the endpoints share.
 #[derive(Clone, Debug)]
 pub struct Connections {
@@ -101,10 +104,18 @@ async fn cors(State(connections): State<Connections>, request: Request, next: Ne
         .origins
         .allows(origin.as_ref().map(HeaderValue::as_bytes));
     if !allows && let Some(requests) = connections.refusals.note() {
+        let origin = origin
+            .as_ref()
+            .map(|it| String::from_utf8_lossy(it.as_bytes()));
+        let origin: String = origin
+            .unwrap_or_default()
+            .chars()
+            .take(ORIGIN_CHARS)
+            .collect();
         tracing::info!(
-            ?origin,
+            origin,
             requests,
-            "a page was refused: its origin is not in client.allowed_origins"
+            "an origin is not in client.allowed_origins: no WebSocket, and no CORS headers for other requests"
         );
     }
     if allows {

@@ -17,7 +17,7 @@ use crate::internal::Identity;
 use crate::shard::Handle;
 use crate::shard::ask::{Ask, Told};
 use crate::shard::counters::{Counters, Figure};
-use crate::shard::inbox::Event;
+use crate::shard::inbox::{Event, emulated_cost};
 
 /// Answers over the node's shards.
 pub(super) struct Answers {
@@ -93,7 +93,7 @@ impl Answerer for Answers {
         let Some(shard) = self.shards.get(usize::from(shard)) else {
             return true;
         };
-        let has_room = shard.inbox.has_room(commands.len());
+        let has_room = shard.inbox.has_room(emulated_cost(&commands));
         if has_room {
             shard.inbox.post(Event::Emulated(session, commands));
         }

@@ -79,6 +79,12 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it belongs to a subscribe; its answer is [`Answer::Attached`] or [`Answer::VerifiedSubscription`].
+    #[must_use]
+    pub fn is_of_subscribe(&self) -> bool {
+        matches!(self, Self::Attach { .. } | Self::VerifySubscription { .. })
+    }
+
     /// The channel to which it attaches the shard.
     #[must_use]
     pub fn attaches(&self) -> Option<&str> {

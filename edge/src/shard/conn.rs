@@ -34,6 +34,8 @@ pub(super) struct Conn {
     pub(super) phase: Phase,
     /// Commands that wait for an answer.
     pub(super) calls: u32,
+    /// Those among them that may become a subscription.
+    pub(super) subscribing: u32,
     pub(super) decoder: Decoder,
     pub(super) outbox: Outbox,
     pub(super) session: Session,

@@ -9,7 +9,8 @@ use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::stream::Stream;
 use super::{ConnKey, Next, Shard};
-use crate::session::{Answer, Call, Then};
+use crate::broker::BrokerError;
+use crate::session::{Answer, Call, Request, Then};
 
 /// How a command goes on, with what, and the channel to which its request attached the shard.
 type Waited = (Then, Answer, Option<Arc<str>>);
@@ -50,11 +51,19 @@ async fn answers(shard: &Shard, stream: &Stream, key: ConnKey, first: Call) -> N
                 let id = shard.id;
                 let channel: Option<Arc<str>> = request.attaches().map(Arc::from);
                 attaching.extend(channel.clone());
-                let answer = async move {
-                    let answer = services.answer(request, id).await;
-                    (then, answer, channel)
-                };
-                waiting.push(answer.boxed());
+                let is_publish = matches!(*request, Request::Publish { .. });
+                let answer = async move { services.answer(request, id).await };
+                waiting.push(if is_publish {
+                    // It goes out even if its client leaves meanwhile.
+                    let publishing = tokio::task::spawn_local(answer);
+                    let answer = async move {
+                        let failed = |_| Answer::Published(Err(BrokerError::Disconnected));
+                        (then, publishing.await.unwrap_or_else(failed), channel)
+                    };
+                    answer.boxed()
+                } else {
+                    async move { (then, answer.await, channel) }.boxed()
+                });
                 shard.received(key)
             }
             Next::Read if waiting.is_empty() => return Next::Read,

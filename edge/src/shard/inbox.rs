@@ -46,6 +46,12 @@ pub enum Event {
     CloseAll(DisconnectReason),
 }
 
+/// What commands of an emulated client cost in an inbox, in bytes.
+#[must_use]
+pub fn emulated_cost(commands: &Bytes) -> usize {
+    commands.len() + EVENT_BYTES
+}
+
 /// A shard's queue.
 #[derive(Debug, Default)]
 pub struct Inbox {
@@ -62,7 +68,7 @@ impl Inbox {
     pub fn post(&self, event: Event) {
         let cost = match &event {
             Event::Delivery(delivery) => delivery.cost(),
-            Event::Emulated(_, commands) => commands.len() + EVENT_BYTES,
+            Event::Emulated(_, commands) => emulated_cost(commands),
             Event::Socket(..) | Event::Ask(..) | Event::CloseAll(_) => 0,
         };
         let was_empty = {

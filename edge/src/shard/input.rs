@@ -88,6 +88,14 @@ impl Turn<'_> {
     pub(super) fn input_parked(&mut self, key: ConnKey) -> Next {
         let limit = self.shard.services.settings.boot.client.queue_max_size as usize;
         while let Some(conn) = self.state.get_mut(key) {
+            if conn.phase == Phase::Calling
+                && let Some(backlog) = &mut conn.backlog
+                && !backlog.partial.is_empty()
+            {
+                // Messages are parked behind the others, but control frames must not wait for an answer.
+                let mut partial = std::mem::take(&mut backlog.partial);
+                return self.frames(key, &mut partial);
+            }
             if conn.phase != Phase::Open || conn.is_overfull(limit) {
                 return Next::Read;
             }
@@ -188,6 +196,11 @@ impl Turn<'_> {
                     let conn = self.state.get(key);
                     if conn.is_some_and(|conn| conn.phase != Phase::Closing) {
                         self.push_frame(key, frame::close_answer(code));
+                    }
+                    // What the client asked for before it left is still done.
+                    if let Next::Call(_) = result {
+                        self.wait_for_end(key);
+                        return result;
                     }
                     return Next::End;
                 }

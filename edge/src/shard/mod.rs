@@ -380,6 +380,7 @@ impl State {
             link,
             phase: Phase::Open,
             calls: 0,
+            subscribing: 0,
             decoder,
             outbox: Default::default(),
             session: Session::new(variant.encoding, user),

@@ -222,8 +222,14 @@ impl Turn<'_> {
         {
             return false;
         }
-        self.retire(key);
         self.shard.handle.counters.disconnect(code);
+        self.wait_for_end(key);
+        true
+    }
+
+    /// Nothing more is said to the client: its stream ends soon, or is cut.
+    pub(super) fn wait_for_end(&mut self, key: ConnKey) {
+        self.retire(key);
         let end = self
             .state
             .wheel
@@ -235,7 +241,6 @@ impl Turn<'_> {
             conn.deadlines.pong = NEVER;
         }
         self.state.set_end(key, end);
-        true
     }
 
     /// Writes every dirty connection.

@@ -56,13 +56,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether other commands of the client wait: an unsubscribe must not overtake the subscribe that it ends, so it
-    /// is parked, and so is everything behind it.
+    /// Whether subscribes of the client wait: an unsubscribe must not overtake the one that it ends, so it is parked,
+    /// and so is everything behind it.
     fn wait_for_answers(&mut self, key: ConnKey, commands: &[u8]) -> bool {
         let Some(conn) = self.state.get_mut(key) else {
             return false;
         };
-        if conn.calls == 0 || conn.phase != Phase::Open {
+        if conn.subscribing == 0 || conn.phase != Phase::Open {
             return false;
         }
         conn.phase = Phase::Calling;
@@ -101,6 +101,7 @@ impl Turn<'_> {
                 let most = self.shard.services.settings.boot.client.concurrency.max(1);
                 if let Some(conn) = self.state.get_mut(key) {
                     conn.calls += 1;
+                    conn.subscribing += u32::from(call.request.is_of_subscribe());
                     let is_full = conn.calls >= most || conn.session.is_connecting();
                     if is_full && conn.phase == Phase::Open {
                         conn.phase = Phase::Calling;
@@ -179,6 +180,9 @@ impl Turn<'_> {
             return Next::End;
         };
         conn.calls = conn.calls.saturating_sub(1);
+        if let Answer::Attached(_) | Answer::VerifiedSubscription(_) = answer {
+            conn.subscribing = conn.subscribing.saturating_sub(1);
+        }
         match conn.phase {
             Phase::Closing | Phase::Dead(_) => return Next::Read,
             Phase::Calling => conn.phase = Phase::Open,

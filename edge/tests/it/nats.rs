@@ -148,6 +148,45 @@ async fn a_subscribe_that_is_given_up_leaves_no_channel_behind() {
 }
 
 #[tokio::test]
+async fn control_frames_are_answered_and_publications_sent_while_commands_wait() {
+    let nats = NatsServer::start();
+    for concurrency in [0, 2, 8] {
+        let mut options = options(&nats.url());
+        options["client"] = json!({"concurrency": concurrency});
+        let node = Server::start(&options);
+        publishes(&node).await;
+        let mut reader = Client::connected(&node, "2").await;
+        reader.subscribe("x").await;
+        let mut client = Raw::open(node.address).await;
+        let frame = |text: &str| raw::frame(raw::TEXT, text.as_bytes());
+        let connect = json!({"id": 1, "connect": {"token": token::of("1")}});
+        client.send(&frame(&connect.to_string())).await;
+        client.recv().await;
+        // The server that would answer is frozen.
+        nats.freeze();
+        let subscribe = |id: u32| json!({"id": id, "subscribe": {"channel": format!("{id}")}});
+        let two = format!("{}\n{}", subscribe(2), subscribe(3));
+        client
+            .send(&[frame(&two), raw::frame(raw::PING, b"p")].concat())
+            .await;
+        assert_eq!(client.next().await, Some((raw::PONG, b"p".to_vec())));
+        nats.thaw();
+        let mut replies = [client.recv().await, client.recv().await];
+        replies.sort();
+        let subscribed = |id: u32| format!("{{\"id\":{id},\"subscribe\":{{}}}}");
+        assert_eq!(replies, [subscribed(2), subscribed(3)]);
+        let publish = json!({"id": 4, "publish": {"channel": "x", "data": "last words"}});
+        let close = raw::frame(raw::CLOSE, &raw::close(1000, ""));
+        client
+            .send(&[frame(&publish.to_string()), close].concat())
+            .await;
+        assert_eq!(client.closed().await.0, 1000);
+        drop(client);
+        assert_eq!(reader.publication("x").await, "last words");
+    }
+}
+
+#[tokio::test]
 async fn what_one_node_publishes_the_other_delivers_in_order() {
     let nats = NatsServer::start();
     let (a, b) = pair(&nats).await;
