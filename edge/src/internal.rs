@@ -69,13 +69,18 @@ impl Internal {
         let boot = &self.services.settings.boot;
         let mut router = Router::new();
         if boot.health.enabled {
-            let health = boot.health.handler_prefix.trim_end_matches('/').to_owned();
+            let health = boot.health.handler_prefix.trim_end_matches('/');
+            let itself = if health.is_empty() { "/" } else { health };
             router = router
                 .route(&format!("{health}/ready"), get(ready))
-                .route(&health, any(healthy));
+                .route(itself, any(healthy));
         }
         if boot.prometheus.enabled {
-            router = router.route(&boot.prometheus.handler_prefix, get(scrape));
+            let metrics = match boot.prometheus.handler_prefix.trim_end_matches('/') {
+                "" => "/",
+                path => path,
+            };
+            router = router.route(metrics, get(scrape));
         }
         router.route("/node", get(node)).with_state(self)
     }

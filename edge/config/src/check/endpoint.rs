@@ -69,8 +69,28 @@ fn endpoints(config: &Config) -> [(&'static str, bool, &str); 12] {
     ]
 }
 
+/// The paths below and beside the endpoints that no option names, and what stands there.
+fn fixed_paths(config: &Config) -> Vec<(String, String)> {
+    let below = |prefix: &str, path: &str| format!("{}{path}", prefix.trim_end_matches('/'));
+    let mut fixed = vec![("/node".to_owned(), "the status of the node".to_owned())];
+    if config.health.enabled {
+        let path = below(&config.health.handler_prefix, "/ready");
+        fixed.push((path, "the readiness of the node".to_owned()));
+    }
+    if config.swagger.enabled {
+        let path = below(&config.swagger.handler_prefix, "/swagger.json");
+        fixed.push((path, "the OpenAPI document".to_owned()));
+    }
+    if config.tidewire.demo.enabled {
+        for path in ["", "/demo/token"] {
+            fixed.push((path.to_owned(), "the demonstration page".to_owned()));
+        }
+    }
+    fixed
+}
+
 fn check_paths(config: &Config, found: &mut Violations) {
-    let mut owners: HashMap<&str, &str> = HashMap::new();
+    let mut owners: HashMap<String, String> = fixed_paths(config).into_iter().collect();
     for (section, _, prefix) in endpoints(config).iter().filter(|(_, served, _)| *served) {
         let path = format!("{section}.handler_prefix");
         if !is_url_path(prefix) {
@@ -81,11 +101,12 @@ fn check_paths(config: &Config, found: &mut Violations) {
                      and . _ ~ - /"
                 ),
             );
-        } else if let Some(other) = owners.insert(prefix.trim_end_matches('/'), section) {
-            found.add(
-                path,
-                format!("{prefix:?} is also {other}.handler_prefix: choose another path"),
-            );
+        } else {
+            let trimmed = prefix.trim_end_matches('/').to_owned();
+            if let Some(other) = owners.insert(trimmed, path.clone()) {
+                let message = format!("{prefix:?} is also {other}: choose another path");
+                found.add(path, message);
+            }
         }
     }
 }
@@ -157,6 +178,29 @@ mod tests {
                 enable(config);
             });
         }
+    }
+
+    #[test]
+    fn a_path_that_no_option_names_is_taken_too() {
+        let taken = |path: &'static str| {
+            move |config: &mut Config| {
+                config.health.enabled = true;
+                config.swagger.enabled = true;
+                config.tidewire.demo.enabled = true;
+                config.websocket.handler_prefix = path.to_owned();
+            }
+        };
+        for path in [
+            "/",
+            "/node",
+            "/node/",
+            "/health/ready",
+            "/swagger/swagger.json",
+            "/demo/token",
+        ] {
+            refused("websocket.handler_prefix", "another path", taken(path));
+        }
+        assert_eq!(violations(taken("/ready")), []);
     }
 
     #[test]
