@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tidewire_config::route_of;
 
 use crate::VERSION;
 use crate::broker::BrokerState;
@@ -69,18 +70,14 @@ impl Internal {
         let boot = &self.services.settings.boot;
         let mut router = Router::new();
         if boot.health.enabled {
-            let health = boot.health.handler_prefix.trim_end_matches('/');
-            let itself = if health.is_empty() { "/" } else { health };
+            let health = &boot.health.handler_prefix;
+            let ready_path = format!("{}/ready", health.trim_end_matches('/'));
             router = router
-                .route(&format!("{health}/ready"), get(ready))
-                .route(itself, any(healthy));
+                .route(&ready_path, get(ready))
+                .route(route_of(health), any(healthy));
         }
         if boot.prometheus.enabled {
-            let metrics = match boot.prometheus.handler_prefix.trim_end_matches('/') {
-                "" => "/",
-                path => path,
-            };
-            router = router.route(metrics, get(scrape));
+            router = router.route(route_of(&boot.prometheus.handler_prefix), get(scrape));
         }
         router.route("/node", get(node)).with_state(self)
     }

@@ -170,6 +170,15 @@ fn is_disconnected(result: &Result<(), BrokerError>) -> bool {
     matches!(result, Err(BrokerError::Disconnected))
 }
 
+/// A node that publishes, and another one that is attached to `x`.
+async fn publisher_and_subscriber(server: &NatsServer) -> (Node, Node) {
+    let a = Node::start(&server.url(), "a").await;
+    let b = Node::start(&server.url(), "b").await;
+    b.attach("x").await.unwrap();
+    a.connected(true).await;
+    (a, b)
+}
+
 #[tokio::test]
 async fn a_publication_on_one_node_reaches_the_others_and_itself() {
     let server = NatsServer::start();
@@ -293,10 +302,7 @@ async fn names_that_are_wildcards_and_huge_publications_are_refused() {
 #[tokio::test]
 async fn a_killed_server_makes_publishing_fail_until_it_is_back() {
     let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
+    let (a, b) = publisher_and_subscriber(&server).await;
     let port = server.port();
     drop(server);
     a.connected(false).await;
@@ -376,10 +382,7 @@ async fn a_frozen_server_is_noticed_and_found_again() {
 #[tokio::test]
 async fn what_was_published_before_shutdown_is_sent() {
     let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
+    let (a, b) = publisher_and_subscriber(&server).await;
     for number in 0..1000 {
         a.publish("x", &number.to_string()).await.unwrap();
     }
@@ -393,10 +396,7 @@ async fn what_was_published_before_shutdown_is_sent() {
 #[tokio::test]
 async fn joins_keep_their_order_and_those_beyond_the_queue_are_dropped_and_counted() {
     let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
+    let (a, b) = publisher_and_subscriber(&server).await;
     // This runtime has one thread, so nothing is sent before the next await.
     for number in 0..3000 {
         a.join("x", &number.to_string());
@@ -413,10 +413,7 @@ async fn joins_keep_their_order_and_those_beyond_the_queue_are_dropped_and_count
 #[tokio::test]
 async fn joins_that_wait_at_shutdown_are_sent() {
     let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
+    let (a, b) = publisher_and_subscriber(&server).await;
     for number in 0..1000 {
         a.join("x", &number.to_string());
     }
@@ -444,10 +441,7 @@ async fn joins_without_a_connection_are_dropped_and_counted() {
 #[tokio::test]
 async fn what_a_full_shard_makes_the_node_drop_is_counted() {
     let server = NatsServer::start();
-    let a = Node::start(&server.url(), "a").await;
-    let b = Node::start(&server.url(), "b").await;
-    b.attach("x").await.unwrap();
-    a.connected(true).await;
+    let (a, b) = publisher_and_subscriber(&server).await;
     b.inbox.full.store(true, Ordering::SeqCst);
     let mut sent = 0;
     while b.core().stats().slow_consumers.load(Ordering::Relaxed) == 0 {

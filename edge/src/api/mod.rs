@@ -23,7 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tidewire_config::{ErrorMode, HttpApi};
+use tidewire_config::{ErrorMode, HttpApi, route_of};
 use tokio::time::timeout;
 
 use crate::control::Control;
@@ -64,11 +64,11 @@ impl Api {
 
     /// Every method, under `http_api.handler_prefix`, and the legacy endpoint at the prefix itself.
     pub fn router(self) -> Router {
-        let prefix = self.options.handler_prefix.trim_end_matches('/').to_owned();
-        let legacy = if prefix.is_empty() { "/" } else { &prefix };
+        let prefix = &self.options.handler_prefix;
+        let method = format!("{}/{{method}}", prefix.trim_end_matches('/'));
         Router::new()
-            .route(legacy, any(legacy_call))
-            .route(&format!("{prefix}/{{method}}"), any(method_call))
+            .route(route_of(prefix), any(legacy_call))
+            .route(&method, any(method_call))
             .with_state(self)
     }
 

@@ -177,7 +177,8 @@ impl NatsControl {
         session: &str,
         commands: Bytes,
     ) -> Result<bool, ControlError> {
-        if !self.shared.living().contains(node) {
+        let is_known = lock(&self.shared.others).get(node).is_some_and(is_living);
+        if !is_known {
             return Ok(false);
         }
         let request = EmulationRequest {
@@ -267,7 +268,7 @@ impl Shared {
     /// The other nodes that were heard of lately.
     fn living(&self) -> BTreeSet<String> {
         let mut others = lock(&self.others);
-        others.retain(|_, heard| heard.elapsed() <= SILENCE_MAX);
+        others.retain(|_, heard| is_living(heard));
         others.keys().cloned().collect()
     }
 
@@ -369,6 +370,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a node that was heard of then counts as there.
+fn is_living(heard: &Instant) -> bool {
+    heard.elapsed() <= SILENCE_MAX
 }
 
 /// Forgets a question when its asker stops waiting.

@@ -13,9 +13,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tidewire_config::route_of;
 
 use super::rate::Rate;
-use super::route_of;
 use crate::refusals::Refusals;
 use crate::services::Services;
 use crate::shard::Handle;

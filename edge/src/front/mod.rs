@@ -105,14 +105,6 @@ fn user_of(headers: &HeaderMap, boot: &Config) -> Result<Option<Box<str>>, Refus
     Ok((!user.is_empty()).then(|| user.into()))
 }
 
-/// A path of the configuration as a route.
-fn route_of(prefix: &str) -> &str {
-    match prefix.trim_end_matches('/') {
-        "" => "/",
-        path => path,
-    }
-}
-
 async fn serve(shard: Rc<Shard>, socket: TcpStream, router: Router, stop: CancellationToken) {
     let open = &shard.handle.counters.http_connections;
     if open.value() >= IN_FLIGHT_MAX {

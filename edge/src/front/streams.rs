@@ -16,11 +16,11 @@ use axum::routing::any;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Frame;
-use tidewire_config::HttpResponses;
+use tidewire_config::{HttpResponses, route_of};
 use tidewire_protocol::Encoding;
 use tokio::time::timeout;
 
-use super::{Abort, route_of, user_of};
+use super::{Abort, user_of};
 use crate::control::ControlError;
 use crate::services::Services;
 use crate::session::Link;

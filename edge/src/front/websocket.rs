@@ -13,11 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tidewire_config::route_of;
 use tidewire_protocol::Encoding;
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::{route_of, user_of};
+use super::user_of;
 use crate::services::Services;
 use crate::session::Link;
 use crate::shard::stream::Stream;

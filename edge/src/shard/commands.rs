@@ -1,6 +1,7 @@
 //! What the server API does to this shard's connections.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tidewire_protocol::{
     DisconnectCode, DisconnectReason, Push, Refresh, Reply, Subscribe, Unsubscribe, UnsubscribeCode,
@@ -157,10 +158,12 @@ impl Turn<'_> {
                 let Some(shard) = super::current() else {
                     return;
                 };
+                let channel: Arc<str> = plan.channel().into();
                 tokio::task::spawn_local(async move {
                     if let Answer::Attached(attached) = services.answer(request, shard.id).await {
                         shard.server_subscribed(key, opened, plan, attached);
                     }
+                    shard.attached(&[channel]);
                 });
             }
         }
@@ -174,11 +177,7 @@ impl Turn<'_> {
         attached: Result<Attached, BrokerError>,
     ) {
         if !self.is_opening(key, id, number) {
-            // It was ended while the broker was asked; what the answer attached may have no taker any more.
-            if self.state.hub.id(plan.channel()).is_none() {
-                let broker = &self.shard.services.broker;
-                broker.detach(plan.channel(), self.shard.id);
-            }
+            // It was ended while the broker was asked.
             return;
         }
         let attached = match attached {

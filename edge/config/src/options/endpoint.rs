@@ -7,6 +7,14 @@ use super::closed_set::closed_set;
 use super::tls::Tls;
 use crate::Secret;
 
+/// The route of a `handler_prefix`: a slash behind it does not count, and nothing else is the root.
+pub fn route_of(prefix: &str) -> &str {
+    match prefix.trim_end_matches('/') {
+        "" => "/",
+        path => path,
+    }
+}
+
 /// Where the HTTP server listens.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -31,7 +31,7 @@ pub use channel::{
     SubscriptionType,
 };
 pub use client::{Client, PersonalChannel};
-pub use endpoint::{Admin, ErrorMode, Health, HttpApi, HttpServer, Prometheus, Swagger};
+pub use endpoint::{Admin, ErrorMode, Health, HttpApi, HttpServer, Prometheus, Swagger, route_of};
 pub use process::{Log, LogLevel, Node, Shutdown};
 pub use rpc::{Rpc, RpcNamespace, RpcPing};
 pub use tidewire::{Demo, Drain, NodeStatus, Tidewire};

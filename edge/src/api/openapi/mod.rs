@@ -14,7 +14,7 @@ use axum::routing::any;
 use schemars::generate::SchemaSettings;
 use schemars::{SchemaGenerator, transform};
 use serde_json::{Map, Value, json};
-use tidewire_config::Config;
+use tidewire_config::{Config, route_of};
 
 use super::error::ErrorBody;
 use super::methods::{METHODS, Method};
@@ -100,10 +100,7 @@ fn document(prefix: &str) -> Value {
         let path = format!("/{}", method.name);
         paths.insert(path, operation(method, &request, &answer, &error));
     }
-    let prefix = match prefix.trim_end_matches('/') {
-        "" => "/",
-        prefix => prefix,
-    };
+    let prefix = route_of(prefix);
     json!({
         "openapi": "3.1.0",
         "info": {
